@@ -1,0 +1,95 @@
+package protocol
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// zstdMagic opens a zstd frame (RFC 8878 section 3.1.1). A CBOR sequence of
+// messages never begins so: a message is a map, major type 5.
+var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
+var (
+	zstdEncoder = must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(MaxBundle), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true)))
+	zstdDecoder = must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(MaxBundle),
+		zstd.WithDecoderMaxWindow(MaxBundle), zstd.WithDecoderLowmem(true)))
+)
+
+// EncodeBundle returns the messages as the payload of one publish. Schemas go
+// in front of what needs them. It is an error if a limit is passed; a caller
+// that fills bundles by [BundleSize] stays below.
+func EncodeBundle(msgs []*Message) ([]byte, error) {
+	var seq []byte
+	var prev *Message
+	for _, m := range msgs {
+		b, err := m.encode(prev)
+		if err != nil {
+			return nil, err
+		}
+		seq = append(seq, b...)
+		if m.Type != TypeSchema {
+			prev = m
+		}
+	}
+	if len(seq) > MaxBundle || len(msgs) > MaxBundleMessages {
+		return nil, fmt.Errorf("protocol: a bundle of %d messages and %d bytes is over the limit of %d and %d", len(msgs), len(seq), MaxBundleMessages, MaxBundle)
+	}
+	payload := seq
+	if z := zstdEncoder.EncodeAll(seq, nil); len(z) < len(seq) {
+		payload = z
+	}
+	if len(payload) > MaxPayload {
+		return nil, &Error{Reason: ReasonTooLarge, Where: "bundle", Err: fmt.Errorf("%d bytes as published are over the limit of %d", len(payload), MaxPayload)}
+	}
+	return payload, nil
+}
+
+// DecodeBundle reads the messages of a payload. It fails as a whole: a bundle
+// is refused if any of its messages is no message. Bodies are not decoded yet,
+// and share memory with the (decompressed) payload.
+func DecodeBundle(payload []byte) ([]*Message, error) {
+	data, err := OpenBundle(payload)
+	if err != nil {
+		return nil, err
+	}
+	var msgs []*Message
+	var prev *Message
+	for len(data) > 0 {
+		if len(msgs) == MaxBundleMessages {
+			return nil, refuse(ReasonTooLarge, "bundle", "more than %d messages", MaxBundleMessages)
+		}
+		m, rest, err := decodeMessage(data, prev)
+		if err != nil {
+			return nil, at(fmt.Sprintf("bundle: message %d", len(msgs)), err)
+		}
+		if m.Type != TypeSchema {
+			prev = m
+		}
+		msgs, data = append(msgs, m), rest
+	}
+	if len(msgs) == 0 {
+		return nil, refuse(ReasonMalformed, "bundle", "it is empty")
+	}
+	return msgs, nil
+}
+
+// OpenBundle takes a payload out of its zstd frame, if it has one.
+func OpenBundle(payload []byte) ([]byte, error) {
+	if len(payload) > MaxPayload {
+		return nil, refuse(ReasonTooLarge, "bundle", "%d bytes as published are over the limit of %d", len(payload), MaxPayload)
+	}
+	if !bytes.HasPrefix(payload, zstdMagic) {
+		return payload, nil
+	}
+	data, err := zstdDecoder.DecodeAll(payload, nil)
+	if err != nil {
+		return nil, refuse(ReasonMalformed, "bundle: zstd frame", "%w", err)
+	}
+	if len(data) > MaxBundle {
+		return nil, refuse(ReasonTooLarge, "bundle", "%d bytes out of the zstd frame are over the limit of %d", len(data), MaxBundle)
+	}
+	return data, nil
+}
