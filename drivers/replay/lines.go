@@ -144,18 +144,10 @@ func (l *lines) failed(err error) error {
 		Err: fmt.Errorf("replay: reading the recording at line %d: %w", max(l.line, 1), err)}
 }
 
-// rewind goes back to the file's start, keeping it open.
-func (l *lines) rewind() error {
+// rewind goes back to the start of the file, which may be another by then.
+func (l *lines) rewind() {
+	l.drop()
 	l.r, l.w, l.off, l.line, l.eof, l.skip = 0, 0, 0, 1, false, false
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.file == nil {
-		return nil
-	}
-	if _, err := l.file.Seek(0, io.SeekStart); err != nil {
-		return l.failed(err)
-	}
-	return nil
 }
 
 // drop closes the file, so that the next fill opens it again. What Close says

@@ -9,7 +9,7 @@ import (
 
 // pace ties recorded time to this machine's monotonic clock.
 type pace struct {
-	began  time.Time // on this machine, when origin was due; on a whole millisecond
+	began  time.Time // on this machine, when origin was due
 	origin time.Time // recorded
 	timer  *time.Timer
 }
@@ -24,15 +24,28 @@ func (p *pace) after(t time.Time, factor float64) time.Duration {
 	return time.Duration(min(max(float64(d)/factor, -most), most))
 }
 
-// until waits until a recorded time is due. The first one is due at once.
-func (p *pace) until(ctx context.Context, done <-chan struct{}, t time.Time, factor float64) error {
+// slack keeps live times, which are rounded to milliseconds, inside the poll.
+const slack = 2 * time.Millisecond
+
+// until waits until a sweep from first to last is due. The first sweep begins at
+// once. A live one never began before this poll did: a caller that comes late
+// moves the rest of the recording.
+func (p *pace) until(ctx context.Context, done <-chan struct{}, first, last time.Time, factor float64, live bool) error {
 	now := time.Now()
 	if p.began.IsZero() {
-		p.began, p.origin = now.Add(-time.Duration(now.Nanosecond())%time.Millisecond), t
+		p.began, p.origin = now, first
 	}
-	wait := p.after(t, factor) - now.Sub(p.began)
+	if live {
+		if late := now.Add(slack).Sub(p.began) - p.after(first, factor); late > 0 {
+			p.began = p.began.Add(late)
+		}
+		over := time.Duration(p.began.Nanosecond()) % time.Millisecond
+		p.began = p.began.Add((time.Millisecond - over) % time.Millisecond)
+		return p.sleep(ctx, done, p.after(last, factor)+slack-now.Sub(p.began))
+	}
+	wait := p.after(last, factor) - now.Sub(p.began)
 	if wait < -maxLag {
-		p.began = p.began.Add(-wait.Truncate(time.Millisecond))
+		p.began = p.began.Add(-wait)
 	}
 	return p.sleep(ctx, done, wait)
 }
@@ -41,8 +54,7 @@ func (p *pace) until(ctx context.Context, done <-chan struct{}, t time.Time, fac
 // recorded distances, and follow the wall clock if it was set.
 func (p *pace) restamp(sc *drivers.Scan, last time.Time, factor float64) {
 	now := time.Now()
-	late := now.Sub(p.began) - p.after(last, factor)
-	live := now.Add(-late)
+	live := now.Add(p.after(last, factor) - now.Sub(p.began))
 	live = live.Add(nearestMs(live))
 	for i, t := range sc.Times {
 		if sc.Readings[i].Quality != drivers.NotRead {

@@ -62,8 +62,8 @@ func (s *Sensor) Read(ctx context.Context, i int, sc *drivers.Scan) error {
 	if s.factor == 0 {
 		return nil
 	}
-	last := latest(sc)
-	if err := s.pace.until(ctx, s.done, last, s.factor); err != nil {
+	first, last := bounds(sc)
+	if err := s.pace.until(ctx, s.done, first, last, s.factor, !s.spec.Recorded); err != nil {
 		s.hold(sc)
 		return err
 	}
@@ -106,11 +106,18 @@ func (s *Sensor) hold(sc *drivers.Scan) {
 	clear(sc.Readings)
 }
 
-func latest(sc *drivers.Scan) (last time.Time) {
+// bounds returns the first and last time of what was read.
+func bounds(sc *drivers.Scan) (first, last time.Time) {
 	for i, t := range sc.Times {
-		if sc.Readings[i].Quality != drivers.NotRead && (last.IsZero() || t.After(last)) {
+		if sc.Readings[i].Quality == drivers.NotRead {
+			continue
+		}
+		if first.IsZero() || t.Before(first) {
+			first = t
+		}
+		if last.IsZero() || t.After(last) {
 			last = t
 		}
 	}
-	return last
+	return first, last
 }

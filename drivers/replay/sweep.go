@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ type pass struct {
 	first   int64         // time of the first such row
 	last    int64         // time of the last
 	most    int64         // the latest time
-	sweep   int64         // time of the last sweep's first row
+	begin   int64         // time of the last sweep's first row
 	period  int64         // between the last two sweeps
 	shift   time.Duration // added to all times, since earlier passes took that long
 	rowsNow uint64        // stats.Rows when it began
@@ -27,13 +28,13 @@ type pass struct {
 // note takes the time of a row. fresh says that a sweep begins with it.
 func (p *pass) note(ns int64, fresh bool) {
 	if !p.any {
-		p.any, p.first, p.most, p.sweep = true, ns, ns, ns
+		p.any, p.first, p.most, p.begin = true, ns, ns, ns
 	}
 	if fresh {
-		if d := ns - p.sweep; d > 0 {
+		if d := ns - p.begin; d > 0 {
 			p.period = d
 		}
-		p.sweep = ns
+		p.begin = ns
 	}
 	p.last = ns
 	p.most = max(p.most, ns)
@@ -46,74 +47,92 @@ func (p *pass) again(rows uint64) (next pass, ok bool) {
 	if period == 0 {
 		period = int64(time.Second)
 	}
-	begin := max(p.sweep+period, p.most+int64(time.Millisecond))
+	begin := max(p.begin+period, p.most+int64(time.Millisecond))
 	length := begin - p.first
+	room := math.MaxInt64 - max(p.most, 0) - int64(p.shift)
 	next = pass{shift: p.shift + time.Duration(length), rowsNow: rows}
-	const end = int64(1<<63 - 1)
-	return next, length > 0 && p.most < end-int64(next.shift)-length
+	return next, length > 0 && length < room
 }
 
 func (p *pass) time(ns int64) time.Time { return time.Unix(0, ns+int64(p.shift)).UTC() }
 
+// sweep is one that is being read.
+type sweep struct {
+	prev     int   // the last point, or -1
+	first    int64 // time of the first row that has one
+	timed    bool  // there is such a row
+	timeless bool  // a row's time could not be read
+}
+
+// over says whether r belongs to the next sweep.
+func (w *sweep) over(r row, last int64) bool {
+	switch {
+	case w.prev < 0 || r.point < 0:
+		return false
+	case r.point <= w.prev:
+		return true
+	}
+	return r.err == nil && w.timed && (r.ns < last || r.ns-w.first > int64(MaxSpan))
+}
+
 // sweep reads rows into sc until one belongs to the next sweep.
 func (s *Sensor) sweep(ctx context.Context, sc *drivers.Scan) error {
-	prev, firstNs, timeless := -1, int64(0), false
+	w := sweep{prev: -1}
 	for {
 		line, size, err := s.row(ctx)
-		if err == io.EOF && prev >= 0 {
-			break // the next poll deals with the end
-		} else if err == io.EOF {
-			err = s.wrap()
-			if err == nil {
+		if err == io.EOF && w.prev < 0 {
+			if err = s.wrap(); err == nil {
 				continue
 			}
 		}
-		if err != nil {
-			if prev >= 0 {
-				s.finish(sc, timeless)
-				s.hold(sc)
+		if err == io.EOF && w.prev >= 0 {
+			err = nil // the next poll deals with it
+		} else if err == nil {
+			want := w.prev + 1
+			if want == len(s.kinds) {
+				want = 0
 			}
+			r := s.rows.split(line, want)
+			if !w.over(r, s.pass.last) {
+				s.use(sc, &w, r)
+				s.lines.take(size)
+				continue
+			}
+		}
+		some := w.prev >= 0 && s.finish(sc, w.timeless)
+		switch {
+		case err != nil && some:
+			s.hold(sc)
+			return err
+		case err != nil || some:
 			return err
 		}
-		want := prev + 1
-		if want == len(s.kinds) {
-			want = 0
-		}
-		r := s.rows.split(line, want)
-		if r.point < 0 {
-			s.passOver(r)
-			s.lines.take(size)
-			continue
-		}
-		fresh := prev < 0
-		if !fresh && (r.point <= prev || r.err == nil && firstNs != noTime && (r.ns < s.pass.last || r.ns-firstNs > int64(MaxSpan))) {
-			break
-		}
-		prev = r.point
-		if r.err != nil {
-			timeless = true
-			if fresh {
-				firstNs = noTime
-			}
-			sc.Fail(r.point, ReasonFormat)
-			s.bad(s.rows.names[r.point], r.err)
-		} else {
-			if fresh || firstNs == noTime {
-				firstNs, fresh = r.ns, true
-			}
-			s.pass.note(r.ns, fresh)
-			sc.Times[r.point] = s.pass.time(r.ns)
-			s.set(sc, r)
-		}
-		s.stats.Rows++
-		s.lines.take(size)
+		w = sweep{prev: -1}
 	}
-	s.finish(sc, timeless)
-	return nil
 }
 
-// noTime marks a sweep that begins with rows whose times can't be read.
-const noTime = -1 << 63
+// use puts a row into sc.
+func (s *Sensor) use(sc *drivers.Scan, w *sweep, r row) {
+	s.stats.Rows++
+	switch {
+	case r.point < 0 && r.err == errFields:
+		s.bad("", r.err)
+	case r.point < 0:
+		s.stats.Unlisted++
+	case r.err != nil:
+		w.prev, w.timeless = r.point, true
+		sc.Fail(r.point, ReasonFormat)
+		s.bad(s.rows.names[r.point], r.err)
+	default:
+		s.pass.note(r.ns, !w.timed)
+		if !w.timed {
+			w.first, w.timed = r.ns, true
+		}
+		w.prev = r.point
+		sc.Times[r.point] = s.pass.time(r.ns)
+		s.set(sc, r)
+	}
+}
 
 // set reads a row's value.
 func (s *Sensor) set(sc *drivers.Scan, r row) {
@@ -136,10 +155,10 @@ func (s *Sensor) set(sc *drivers.Scan, r row) {
 
 // finish gives points whose rows had no time one of the sweep: that of the
 // reading before, else of the first, else of the last row of all. If there is
-// none, there is no reading either.
-func (s *Sensor) finish(sc *drivers.Scan, timeless bool) {
+// none, there is no reading either; finish says whether there is any.
+func (s *Sensor) finish(sc *drivers.Scan, timeless bool) (some bool) {
 	if !timeless {
-		return
+		return true
 	}
 	var t time.Time
 	for i, u := range sc.Times {
@@ -162,6 +181,7 @@ func (s *Sensor) finish(sc *drivers.Scan, timeless bool) {
 			sc.Times[i] = t
 		}
 	}
+	return !t.IsZero()
 }
 
 const heading = "time,point,value"
@@ -189,16 +209,6 @@ func (s *Sensor) row(ctx context.Context) (line []byte, size int, err error) {
 	}
 }
 
-// passOver counts a row of no listed point.
-func (s *Sensor) passOver(r row) {
-	s.stats.Rows++
-	if r.err == errFields {
-		s.bad("", r.err)
-		return
-	}
-	s.stats.Unlisted++
-}
-
 func (s *Sensor) bad(point string, err error) {
 	s.stats.Bad++
 	if len(s.stats.Errors) < MaxErrors {
@@ -213,9 +223,7 @@ func (s *Sensor) wrap() error {
 	if !p.any {
 		s.ended = !s.loop
 		s.pass.rowsNow = s.stats.Rows
-		if err := s.lines.rewind(); err != nil {
-			return err
-		}
+		s.lines.rewind()
 		return &drivers.ReadError{Reason: drivers.ReasonNotFound,
 			Err: fmt.Errorf("replay: none of the %d rows of %s can be read as a reading of a point that the profile lists: its points are named device.point, as in %s",
 				s.stats.Rows-p.rowsNow, s.lines.path, s.rows.names[0])}
@@ -227,5 +235,6 @@ func (s *Sensor) wrap() error {
 	}
 	s.pass = next
 	s.stats.Loops++
-	return s.lines.rewind()
+	s.lines.rewind()
+	return nil
 }
