@@ -23,7 +23,7 @@ type Entry struct {
 	Missed      uint64 // positions before it that retention removed before they were read
 	Pending     uint64 // bundles behind it in the stream when it was delivered
 	Gateway     protocol.Gateway
-	Messages    []*protocol.Message
+	Messages    []*protocol.Message // none where only the tidemark moved, over dead letters
 	Tidemarks   string // as the header stands
 	SentMs      int64  // the gateway's clock; 0 if it did not say
 	ReceivedUs  int64  // the receiver's clock
@@ -111,7 +111,7 @@ func (r *Reader) entry(msg jetstream.Msg) (*Entry, error) {
 	h := msg.Headers()
 	e := &Entry{Sequence: meta.Sequence.Stream, Pending: meta.NumPending, CommittedUs: meta.Timestamp.UnixMicro(), Bytes: len(msg.Data()),
 		Tidemarks: h.Get(contract.HeaderTidemark), SentMs: number(h, contract.HeaderSent), ReceivedUs: number(h, contract.HeaderReceived)}
-	if _, e.Gateway, _, err = protocol.ParseTopic(msg.Subject()); err == nil {
+	if _, e.Gateway, _, err = protocol.ParseTopic(msg.Subject()); err == nil && len(msg.Data()) > 0 {
 		e.Messages, err = protocol.DecodeBundle(msg.Data())
 	}
 	if err != nil {

@@ -1,0 +1,172 @@
+package receiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tidemark/cloud/broker"
+	"tidemark/protocol"
+)
+
+// bundle is a payload that has been checked.
+type bundle struct {
+	payload     []byte // as published; nil once messages were taken out of it
+	epoch       uint64
+	messages    []*protocol.Message // that are to be committed, without schemas
+	seqs        protocol.Set        // of messages and rejected: what the tidemark will cover
+	need        [][]byte            // schemas that are not known
+	rejected    []protocol.Rejection
+	traceparent string
+	sentMs      int64
+	received    time.Time
+}
+
+// open decodes a payload and checks each of its messages. Those that cannot
+// be accepted are dead letters when it returns; those that lack a schema are left out.
+func (r *Receiver) open(ctx context.Context, g protocol.Gateway, p broker.Publish, received time.Time) (*bundle, error) {
+	msgs, err := protocol.DecodeBundle(p.Payload)
+	if err != nil {
+		if dead := r.deadBundle(ctx, g, p, err); dead != nil {
+			return nil, dead
+		}
+		return nil, fmt.Errorf("receiver: %w: %w", broker.ErrRefused, err)
+	}
+	b := &bundle{payload: p.Payload, traceparent: traceparent(p.Traceparent), sentMs: p.SentMs, received: received}
+	for _, m := range msgs {
+		if m.Type == protocol.TypeSchema {
+			if err := r.schemas.put(ctx, m.Body); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := r.admit(ctx, g, b, m); err != nil {
+			return nil, err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // a lookup that was cut short looks like an unknown schema
+	}
+	return b, nil
+}
+
+// admit sorts one message: to be committed, dead, or waiting for its schema.
+func (r *Receiver) admit(ctx context.Context, g protocol.Gateway, b *bundle, m *protocol.Message) error {
+	if b.epoch == 0 {
+		b.epoch = m.Epoch
+	}
+	err := r.check(ctx, g, b, m)
+	switch {
+	case err == nil:
+		b.messages = append(b.messages, m)
+	case errors.Is(err, protocol.ErrUnknownSchema):
+		id, idErr := m.SchemaOf()
+		if idErr != nil {
+			return idErr
+		}
+		b.payload, b.need = nil, append(b.need, id[:])
+		return nil
+	default:
+		if dead := r.deadMessage(ctx, g, m, err); dead != nil {
+			return dead
+		}
+		b.payload = nil
+		if m.Epoch != b.epoch {
+			return nil // its epoch is not this bundle's: no tidemark covers it
+		}
+		for _, s := range m.Seqs().Ranges() {
+			b.rejected = append(b.rejected, protocol.Rejection{First: s.First, Last: s.Last, Reason: protocol.ReasonOf(err), Text: short(err.Error())})
+		}
+	}
+	b.seqs.AddSet(m.Seqs())
+	return nil
+}
+
+// check decodes all of a message that anyone downstream will.
+func (r *Receiver) check(ctx context.Context, g protocol.Gateway, b *bundle, m *protocol.Message) error {
+	if m.Epoch != b.epoch {
+		return &protocol.Error{Reason: protocol.ReasonMismatch, Where: "bundle", Err: errors.New("messages of two epochs in one bundle")}
+	}
+	if seqs := m.Seqs(); seqs.Minus(b.seqs).Count() != seqs.Count() {
+		return &protocol.Error{Reason: protocol.ReasonMismatch, Where: "bundle", Err: fmt.Errorf("seqs %s stand twice", seqs)}
+	}
+	var body any
+	switch m.Type {
+	case protocol.TypeTelemetry:
+		_, err := m.Telemetry(r.schemas.lookup(ctx))
+		return err
+	case protocol.TypeHeartbeat:
+		hb := new(protocol.Heartbeat)
+		if err := protocol.Unmarshal(m.Body, hb); err != nil {
+			return err
+		}
+		if hb.Gateway != "" && hb.Gateway != g.String() {
+			return &protocol.Error{Reason: protocol.ReasonWrongGateway, Where: "heartbeat", Err: fmt.Errorf("it names gateway %.130q, its topic %s", hb.Gateway, g)}
+		}
+		return nil
+	case protocol.TypeDropped:
+		body = new(protocol.Dropped)
+	case protocol.TypeClock:
+		body = new(protocol.Clock)
+	case protocol.TypeOutage:
+		body = new(protocol.Outage)
+	case protocol.TypeEvent:
+		body = new(protocol.Event)
+	case protocol.TypeReply:
+		body = new(any)
+	default:
+		return &protocol.Error{Reason: protocol.ReasonUnknownType, Where: "message", Err: fmt.Errorf("type %d is not known to this version", m.Type)}
+	}
+	return protocol.Unmarshal(m.Body, body)
+}
+
+// without returns the payload with what is not in have, and its seqs. Rejected
+// seqs are in no payload, and are covered once something is appended.
+func (b *bundle) without(have protocol.Set, lookup protocol.LookupSchema) ([]byte, protocol.Set, error) {
+	fresh := b.seqs.Minus(have)
+	if b.payload != nil && fresh.Equal(b.seqs) {
+		return b.payload, fresh, nil
+	}
+	if fresh.Empty() {
+		return nil, fresh, nil
+	}
+	var rest []*protocol.Message
+	for _, m := range b.messages {
+		m, err := m.Without(have, lookup)
+		if err != nil {
+			return nil, fresh, err
+		}
+		if m != nil {
+			rest = append(rest, m)
+		}
+	}
+	if len(rest) == 0 { // only dead letters are new: an entry without messages carries the tidemark
+		return nil, fresh, nil
+	}
+	payload, err := protocol.EncodeBundle(rest)
+	return payload, fresh, err
+}
+
+// short bounds a sentence that ends up in an ack.
+func short(s string) string {
+	if len(s) > 300 {
+		return s[:300]
+	}
+	return s
+}
+
+// traceparent passes on what has the form of W3C Trace Context section 3.2.2,
+// and nothing else: it ends up in a header.
+func traceparent(s string) string {
+	if len(s) != 55 {
+		return ""
+	}
+	for i, c := range []byte(s) {
+		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+		if dash := i == 2 || i == 35 || i == 52; dash != (c == '-') || !dash && !hex {
+			return ""
+		}
+	}
+	return s
+}

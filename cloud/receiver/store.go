@@ -1,0 +1,217 @@
+package receiver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"tidemark/cloud/broker"
+	"tidemark/cloud/bus"
+	"tidemark/cloud/contract"
+	"tidemark/protocol"
+)
+
+// schemaStore is the bucket of schemas with a cache in front. A schema is in
+// the bucket before the first bundle that needs it is in the stream.
+type schemaStore struct {
+	kv    jetstream.KeyValue
+	mu    sync.Mutex
+	cache map[protocol.SchemaID]*protocol.Schema
+}
+
+// maxSchemas bounds the cache.
+const maxSchemas = 20_000
+
+func newSchemaStore(kv jetstream.KeyValue) *schemaStore {
+	return &schemaStore{kv: kv, cache: map[protocol.SchemaID]*protocol.Schema{}}
+}
+
+// put stores a schema that a bundle brought. One that is no schema is passed
+// over: what needs it will be asked for.
+func (s *schemaStore) put(ctx context.Context, encoded []byte) error {
+	schema, err := protocol.DecodeSchema(encoded)
+	if err != nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cache[schema.ID()] != nil {
+		return nil
+	}
+	if _, err := s.kv.Create(ctx, schema.ID().String(), encoded); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+		return fmt.Errorf("receiver: store a schema: %w", err)
+	}
+	s.keep(schema)
+	return nil
+}
+
+func (s *schemaStore) keep(schema *protocol.Schema) {
+	if len(s.cache) >= maxSchemas {
+		clear(s.cache)
+	}
+	s.cache[schema.ID()] = schema
+}
+
+func (s *schemaStore) lookup(ctx context.Context) protocol.LookupSchema {
+	return func(id protocol.SchemaID) *protocol.Schema {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if schema := s.cache[id]; schema != nil {
+			return schema
+		}
+		v, err := s.kv.Get(ctx, id.String())
+		if err != nil {
+			return nil // not there, or out of reach: asking the gateway for it is right in both cases
+		}
+		schema, err := protocol.DecodeSchema(v.Value())
+		if err != nil {
+			return nil
+		}
+		s.keep(schema)
+		return schema
+	}
+}
+
+// deadBundle keeps a payload that is no bundle.
+func (r *Receiver) deadBundle(ctx context.Context, g protocol.Gateway, p broker.Publish, cause error) error {
+	return r.dead(ctx, g, p.Payload, cause, map[string]string{})
+}
+
+// deadMessage keeps a message that cannot be accepted. Its id makes a repeated
+// dead letter one, within the stream's duplicate window.
+func (r *Receiver) deadMessage(ctx context.Context, g protocol.Gateway, m *protocol.Message, cause error) error {
+	payload, err := m.Encode()
+	if err != nil {
+		payload = m.Body
+	}
+	epoch := protocol.EpochString(m.Epoch)
+	return r.dead(ctx, g, payload, cause, map[string]string{
+		contract.HeaderEpoch: epoch, contract.HeaderSeqs: m.Seqs().String(), contract.HeaderType: m.Type.String(),
+		jetstream.MsgIDHeader: g.String() + " " + epoch + " " + strconv.FormatUint(m.Seq, 10),
+	})
+}
+
+func (r *Receiver) dead(ctx context.Context, g protocol.Gateway, payload []byte, cause error, headers map[string]string) error {
+	msg := nats.NewMsg(contract.DeadSubject(g))
+	msg.Data = payload
+	for k, v := range headers {
+		msg.Header.Set(k, v)
+	}
+	msg.Header.Set(contract.HeaderReason, protocol.ReasonOf(cause))
+	msg.Header.Set(contract.HeaderText, short(cause.Error()))
+	msg.Header.Set(contract.HeaderReceived, strconv.FormatInt(time.Now().UnixMicro(), 10))
+	r.log.Warn("a message was refused; it is in the dead letters", "site", g.Site, "gateway", g.Name,
+		"epoch", headers[contract.HeaderEpoch], "seq", headers[contract.HeaderSeqs], "bytes", len(payload), "err", cause)
+	if _, err := r.js.PublishMsg(ctx, msg); err != nil {
+		return fmt.Errorf("receiver: keep a dead letter: %w", err)
+	}
+	r.metrics.dead.Inc()
+	return nil
+}
+
+// recordPresence writes the newest session's presence to the bucket. Several
+// receivers may hear it; the revision decides.
+func (r *Receiver) recordPresence(ctx context.Context, g protocol.Gateway, st *gateway, p *protocol.Presence) error {
+	for {
+		old, err := r.presence.Get(ctx, contract.Key(g))
+		var have contract.Presence
+		var revision uint64
+		switch {
+		case err == nil:
+			revision = old.Revision()
+			if err := json.Unmarshal(old.Value(), &have); err != nil {
+				r.log.Warn("a stored presence is damaged; it is written anew", "site", g.Site, "gateway", g.Name, "err", err)
+			}
+		case !errors.Is(err, jetstream.ErrKeyNotFound):
+			return fmt.Errorf("receiver: read presence: %w", err)
+		}
+		epoch := protocol.EpochString(p.Epoch)
+		if have.Epoch == epoch && (p.Session < have.Session || p.Session == have.Session && (p.Online || !have.Online)) {
+			return nil // stale, or told before
+		}
+		if !p.Online && have.Epoch != epoch && have.Online {
+			return nil // the will of an outbox that is no more
+		}
+		st.session = p.Session
+		next, err := json.Marshal(contract.Presence{Online: p.Online, Session: p.Session, Epoch: epoch, Since: time.Now().UnixMilli(),
+			Agent: p.Agent, Profile: p.Profile, Graceful: p.Graceful})
+		if err != nil {
+			return fmt.Errorf("receiver: %w", err)
+		}
+		if revision == 0 {
+			_, err = r.presence.Create(ctx, contract.Key(g), next)
+		} else {
+			_, err = r.presence.Update(ctx, contract.Key(g), next, revision)
+		}
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, jetstream.ErrKeyExists) && !bus.IsWrongLastSequence(err) {
+			return fmt.Errorf("receiver: write presence: %w", err)
+		}
+	}
+}
+
+// loadSnapshot returns the tidemarks of a gateway that has no entry in the stream.
+func (r *Receiver) loadSnapshot(ctx context.Context, g protocol.Gateway) (string, error) {
+	v, err := r.tidemarks.Get(ctx, contract.Key(g))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("receiver: read the tidemark snapshot of %s: %w", g, err)
+	}
+	var s contract.TidemarkSnapshot
+	if err := json.Unmarshal(v.Value(), &s); err != nil {
+		return "", fmt.Errorf("receiver: the tidemark snapshot of %s is damaged: %w", g, err)
+	}
+	return s.Tidemarks, nil
+}
+
+// snapshot writes the tidemarks that changed, and forgets gateways that have
+// been silent for long; they are read again when they come back.
+func (r *Receiver) snapshot(ctx context.Context) {
+	r.mu.Lock()
+	all := make(map[protocol.Gateway]*gateway, len(r.gateways))
+	for g, st := range r.gateways {
+		all[g] = st
+	}
+	r.mu.Unlock()
+	for g, st := range all {
+		if err := r.snapshotOne(ctx, g, st); err != nil && ctx.Err() == nil {
+			r.log.Warn("a tidemark snapshot was not written; trying again", "site", g.Site, "gateway", g.Name, "err", err)
+		}
+	}
+}
+
+// forgetAfter is how long a silent gateway stays in the cache.
+const forgetAfter = time.Hour
+
+func (r *Receiver) snapshotOne(ctx context.Context, g protocol.Gateway, st *gateway) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.dirty {
+		b, err := json.Marshal(contract.TidemarkSnapshot{Tidemarks: st.marks.String(), Sequence: st.last})
+		if err != nil {
+			return fmt.Errorf("receiver: %w", err)
+		}
+		if _, err := r.tidemarks.Put(ctx, contract.Key(g), b); err != nil {
+			return fmt.Errorf("receiver: %w", err)
+		}
+		st.dirty = false
+	}
+	if time.Since(st.lastSeen) > forgetAfter {
+		st.loaded = false // whoever holds it loads it again
+		r.mu.Lock()
+		delete(r.gateways, g)
+		r.mu.Unlock()
+	}
+	return nil
+}
