@@ -34,6 +34,8 @@ type Presence struct {
 	Boot    uint64 `cbor:"7,keyasint,omitempty"`
 	// Graceful says that the agent went away on purpose.
 	Graceful bool `cbor:"8,keyasint,omitempty"`
+	// Gateway is site/gateway; if present it must be the topic's.
+	Gateway string `cbor:"9,keyasint,omitempty"`
 }
 
 // Heartbeat is the body of a heartbeat: the gateway's state.
@@ -48,6 +50,8 @@ type Heartbeat struct {
 	Hops     map[string]HopSummary `cbor:"8,keyasint,omitempty"` // by stage, since the heartbeat before
 	// FlashBytesPerDay is what the agent writes to its disk, scaled to a day.
 	FlashBytesPerDay uint64 `cbor:"9,keyasint,omitempty"`
+	// Gateway is site/gateway; if present it must be the topic's.
+	Gateway string `cbor:"10,keyasint,omitempty"`
 }
 
 // OutboxState is what the outbox holds.
