@@ -1,5 +1,5 @@
 // Command dataset writes the reference data set as CSV: time,point,value; or
-// the list of its devices as a profile's replay bus has it.
+// the list of its devices as the replay bus of a profile has it.
 //
 //	go run ./test/dataset/cmd/dataset -n 1000000 > readings.csv
 //	go run ./test/dataset/cmd/dataset -devices
@@ -21,7 +21,7 @@ func main() {
 
 	err := error(nil)
 	if *devices {
-		err = dataset.WriteDevices(os.Stdout, "    ")
+		err = dataset.WriteDevices(os.Stdout, "      ")
 	} else {
 		err = dataset.WriteCSV(os.Stdout, *seed, *n)
 	}
