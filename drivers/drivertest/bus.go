@@ -16,6 +16,7 @@ import (
 // bus is an open bus under test, read as the agent reads it.
 type bus struct {
 	t       *testing.T
+	owner   owner
 	sensor  drivers.Sensor
 	specs   []drivers.ScanSpec
 	scan    drivers.Scan
@@ -41,9 +42,11 @@ func (b *bus) snapshot() []drivers.ScanSpec {
 func (b *bus) close() {
 	b.closing.Do(func() {
 		start := time.Now()
-		if err := b.sensor.Close(); err != nil {
-			b.t.Errorf("Close: %v", err)
-		}
+		b.owner.do(context.Background(), func() {
+			if err := b.sensor.Close(); err != nil {
+				b.t.Errorf("Close: %v", err)
+			}
+		})
 		if d := time.Since(start); d > soon {
 			b.t.Errorf("Close took %v", d)
 		}
@@ -55,7 +58,8 @@ func (b *bus) read(ctx context.Context, i int) error {
 	spec := &b.specs[i]
 	b.scan.Reset(spec)
 	before := time.Now()
-	err := b.sensor.Read(ctx, i, &b.scan)
+	var err error
+	b.owner.do(ctx, func() { err = b.sensor.Read(ctx, i, &b.scan) })
 	if err != nil {
 		if reason := drivers.ReasonOf(err); !errors.Is(err, io.EOF) && !reasonForm.MatchString(reason) {
 			b.t.Errorf("scan %d: the reason %q is not a short machine-readable word", i, reason)

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v4"
 
 	"tidemark/drivers"
@@ -194,20 +193,22 @@ func (s Subject) recovers(from func(Rig) func()) func(t *testing.T) {
 
 func (s Subject) open(t *testing.T, spec drivers.BusSpec) *bus {
 	t.Helper()
-	running := goleak.IgnoreCurrent()
+	b := &bus{t: t, owner: newOwner()}
 	start := time.Now()
-	sensor, err := s.Driver.Open(spec)
-	if err != nil {
-		t.Fatalf("Open: %v", err)
-	}
+	b.owner.do(t.Context(), func() {
+		sensor, err := s.Driver.Open(spec)
+		if err != nil {
+			t.Fatalf("Open: %v", err)
+		}
+		b.sensor, b.specs = sensor, sensor.Scans()
+	})
 	if d := time.Since(start); d > soon {
 		t.Errorf("Open took %v: it must not touch hardware", d)
 	}
-	b := &bus{t: t, sensor: sensor, specs: sensor.Scans()}
 	t.Cleanup(func() {
 		b.close()
-		if err := goleak.Find(running); err != nil {
-			t.Errorf("after Close: %v", err)
+		if stacks := b.owner.leaked(soon); stacks != "" {
+			t.Errorf("after Close there are goroutines left:\n%s", stacks)
 		}
 	})
 	if len(b.specs) == 0 {

@@ -1,6 +1,7 @@
 package pty
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -79,8 +80,9 @@ func (p *PTY) Write(b []byte) (int, error) { return p.master.Write(b) }
 
 // Close unplugs the port: its path vanishes, and who has it open gets an error.
 func (p *PTY) Close() error {
-	p.port.Close()
-	return p.master.Close()
+	// In this order: without the port, a Read in progress would end with an
+	// input/output error instead of os.ErrClosed.
+	return errors.Join(p.master.Close(), p.port.Close())
 }
 
 // Link makes name a symbolic link to the port, as udev does under

@@ -13,7 +13,7 @@ import (
 )
 
 func TestCableCarriesEveryByteBothWays(t *testing.T) {
-	c, err := NewCable()
+	c, err := NewCable(filepath.Join(t.TempDir(), "port"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestCableCarriesEveryByteBothWays(t *testing.T) {
 	for i := range all {
 		all[i] = byte(i)
 	}
-	a, b := open(t, c.A.Path), open(t, c.B.Path)
+	a, b := open(t, c.DriverPort()), open(t, c.DevicePort())
 	for _, ends := range [][2]serial.Port{{a, b}, {b, a}} {
 		if _, err := ends[0].Write(all); err != nil {
 			t.Fatal(err)
@@ -38,13 +38,29 @@ func TestCableCarriesEveryByteBothWays(t *testing.T) {
 			t.Fatalf("got % x", got)
 		}
 	}
-	c.ToB(func(p []byte, to io.Writer) error { _, err := to.Write(bytes.ToUpper(p)); return err })
+	c.ToDevice(func(p []byte, to io.Writer) error { _, err := to.Write(bytes.ToUpper(p)); return err })
 	if _, err := a.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, 1)
 	if _, err := io.ReadFull(b, got); err != nil || got[0] != 'X' {
 		t.Fatalf("tampered byte: %q, %v", got, err)
+	}
+	c.ToDevice(nil)
+	if err := c.Unplug(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := a.Read(got); err == nil {
+		t.Fatalf("an unplugged port gave %d bytes and no error", n)
+	}
+	if err := c.Plug(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, c.DriverPort()).Write([]byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(b, got); err != nil || got[0] != 'y' {
+		t.Fatalf("byte after plugging in again: %q, %v", got, err)
 	}
 }
 
