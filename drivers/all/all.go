@@ -5,12 +5,14 @@ package all
 
 import (
 	"tidemark/drivers"
+	"tidemark/drivers/modbus"
 	"tidemark/drivers/replay"
 )
 
 // Drivers returns them, by name.
 func Drivers() []drivers.Driver {
 	return []drivers.Driver{
+		modbus.Driver(),
 		replay.Driver(),
 	}
 }

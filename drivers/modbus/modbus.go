@@ -150,11 +150,13 @@ func (s *sensor) Read(ctx context.Context, i int, scan *drivers.Scan) error {
 		return errClosed
 	}
 	err := s.devices[i].poll(inner, s.master, s.master.config.Retries, scan)
-	if ctx.Err() == nil && errors.Is(context.Cause(inner), errClosed) {
-		return errClosed
-	}
-	if ctx.Err() != nil {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(context.Cause(inner), errClosed):
+		return errClosed
 	}
 	return err
 }

@@ -86,8 +86,11 @@ func (p *PTY) Close() error {
 }
 
 // Link makes name a symbolic link to the port, as udev does under
-// /dev/serial/by-id. An older link of that name is replaced in one step.
+// /dev/serial/by-id. An older link of that name is replaced in one step; a file is not.
 func (p *PTY) Link(name string) error {
+	if old, err := os.Lstat(name); err == nil && old.Mode()&os.ModeSymlink == 0 {
+		return fmt.Errorf("pty: %s exists and is no link; choose another name for the port", name)
+	}
 	tmp := name + ".new"
 	if err := os.Remove(tmp); err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("pty: %w", err)
