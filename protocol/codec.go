@@ -5,21 +5,18 @@ import (
 )
 
 // encMode writes deterministic CBOR (RFC 8949 section 4.2.1).
-var encMode = must(cbor.CoreDetEncOptions().EncMode())
+var encMode = must(cbor.CoreDetEncOptions().UserBufferEncMode())
 
 // decMode reads CBOR and refuses duplicate keys, indefinite lengths, tags,
 // trailing bytes, invalid UTF-8, and what is over the limits. Keys that it does
 // not know it ignores, so that a later minor version may add some.
-var decMode = must(decOptions(cbor.TagsForbidden).DecMode())
+var decMode = must(decOptions().DecMode())
 
-// columnMode allows the tags of typed arrays, which [splitColumns] checks.
-var columnMode = must(decOptions(cbor.TagsAllowed).DecMode())
-
-func decOptions(tags cbor.TagsMode) cbor.DecOptions {
+func decOptions() cbor.DecOptions {
 	return cbor.DecOptions{
 		DupMapKey:           cbor.DupMapKeyEnforcedAPF,
 		IndefLength:         cbor.IndefLengthForbidden,
-		TagsMd:              tags,
+		TagsMd:              cbor.TagsForbidden,
 		MaxNestedLevels:     MaxDepth,
 		MaxArrayElements:    MaxReadings * 2,
 		MaxMapPairs:         1024,

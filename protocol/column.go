@@ -7,7 +7,8 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// A column is the values of one point in the scans of a message. On the wire:
+// A column is the values of one point in the scans of a message that have one,
+// in order. On the wire:
 //
 //	column  = null                    ; no scan has a value
 //	        / ints                    ; raw integers: Int, Bool, Float with a scale
@@ -15,7 +16,7 @@ import (
 //	        / #6.86(bstr)             ; Float: float64 little endian (RFC 8746)
 //	        / tstr / [* tstr]         ; Text: the same in every scan, or one each
 //	ints    = int                     ; the same in every scan: its delta to the base
-//	        / [* int]                 ; a delta for each scan; the first is to the base
+//	        / [* int]                 ; a delta for each value; the first is to the base
 //	        / {0: [* int]}            ; the same as runs: count, delta, count, delta …
 //
 // Deltas wrap around at 64 bits, so any integer follows any other.
@@ -32,28 +33,56 @@ type columnMap struct {
 	Ints cbor.RawMessage `cbor:"2,keyasint,omitempty"`
 }
 
-// encodeInts chooses the shortest of the forms of ints.
-func encodeInts(raw []int64, base int64, deltas []int64) (any, []int64) {
+// headSize is the encoded size of an integer (RFC 8949 section 3).
+func headSize(v int64) int {
+	u := uint64(v ^ v>>63)
+	switch {
+	case u < 24:
+		return 1
+	case u < 1<<8:
+		return 2
+	case u < 1<<16:
+		return 3
+	case u < 1<<32:
+		return 5
+	}
+	return 9
+}
+
+// encodeInts chooses the shortest of the forms of ints. deltas is memory that
+// it may use; the form may keep it, so it is returned if it does not.
+func encodeInts(raw []int64, base int64, deltas []int64) (form any, free []int64) {
+	if len(raw) == 1 {
+		return raw[0] - base, deltas
+	}
 	deltas = deltas[:0]
 	prev := base
-	runs, constant := 0, true
+	runs, length, constant := 0, int64(0), true
+	array, packed := 0, 1 // sizes of both forms
 	for i, v := range raw {
 		d := v - prev
 		prev = v
-		deltas = append(deltas, d)
-		if i > 0 && d != 0 {
-			constant = false
-		}
+		size := headSize(d)
+		array += size
+		constant = constant && (i == 0 || d == 0)
 		if i == 0 || d != deltas[i-1] {
-			runs++
+			packed += size + headSize(length)
+			runs, length = runs+1, 0
 		}
+		length++
+		deltas = append(deltas, d)
 	}
 	if constant {
 		return deltas[0], deltas
 	}
-	if runs*3 >= len(raw) {
-		return deltas, deltas
+	if packed+headSize(length) >= array {
+		return deltas, nil
 	}
+	return columnMap{Runs: pack(deltas, runs)}, deltas
+}
+
+// pack writes deltas as runs: count, delta, count, delta …
+func pack(deltas []int64, runs int) []int64 {
 	pairs := make([]int64, 0, 2*runs)
 	for i := 0; i < len(deltas); {
 		j := i + 1
@@ -63,82 +92,25 @@ func encodeInts(raw []int64, base int64, deltas []int64) (any, []int64) {
 		pairs = append(pairs, int64(j-i), deltas[i])
 		i = j
 	}
-	return columnMap{Runs: pairs}, deltas
-}
-
-// decodeInts reads n raw integers from one of the forms of ints.
-func decodeInts(data []byte, base int64, n int) ([]int64, error) {
-	switch majorOf(data) {
-	case majorUint, majorNint:
-		var d int64
-		if err := decMode.Unmarshal(data, &d); err != nil {
-			return nil, err
-		}
-		out := make([]int64, n)
-		for i := range out {
-			out[i] = base + d
-		}
-		return out, nil
-	case majorArray:
-		out := make([]int64, 0, min(n, len(data)))
-		if err := decMode.Unmarshal(data, &out); err != nil {
-			return nil, err
-		}
-		if len(out) != n {
-			return nil, refuse(ReasonMismatch, "", "%d values for %d scans", len(out), n)
-		}
-		for i := range out {
-			base += out[i]
-			out[i] = base
-		}
-		return out, nil
-	case majorMap:
-		var m columnMap
-		if err := decMode.Unmarshal(data, &m); err != nil {
-			return nil, err
-		}
-		return expandRuns(m.Runs, base, n)
-	}
-	return nil, refuse(ReasonMalformed, "", "not a column of integers")
-}
-
-func expandRuns(runs []int64, base int64, n int) ([]int64, error) {
-	if len(runs)%2 != 0 {
-		return nil, refuse(ReasonMalformed, "", "a run without its delta")
-	}
-	out := make([]int64, 0, n)
-	for i := 0; i < len(runs); i += 2 {
-		count, d := runs[i], runs[i+1]
-		if count < 1 || count > int64(n-len(out)) {
-			return nil, refuse(ReasonMismatch, "", "a run of %d with %d scans left", count, n-len(out))
-		}
-		for range count {
-			base += d
-			out = append(out, base)
-		}
-	}
-	if len(out) != n {
-		return nil, refuse(ReasonMismatch, "", "runs of %d values for %d scans", len(out), n)
-	}
-	return out, nil
+	return pairs
 }
 
 // encodeFloats writes floats that no scale gives: as decimals if they all are
 // of few digits, else as a typed array.
-func encodeFloats(vals []float64, skip func(int) bool, scratch *[]int64) any {
+func encodeFloats(vals []float64, scratch []int64) any {
 	for exp := range maxExponent + 1 {
-		s := Scale{Num: 1, Den: math.Pow10(exp)}
-		raw, ok := rawsOf(vals, s, skip, (*scratch)[:0])
-		*scratch = raw
-		if ok {
-			ints, _ := encodeInts(raw, 0, nil)
-			enc, err := encMode.Marshal(ints)
-			if err == nil && len(enc) < 8*len(vals) {
-				e := uint8(exp)
-				return columnMap{Exp: &e, Ints: enc}
-			}
-			break
+		raw, ok := rawsOf(vals, decimal(exp), scratch[:0])
+		if !ok {
+			scratch = raw
+			continue
 		}
+		ints, _ := encodeInts(raw, 0, nil)
+		enc, err := encMode.Marshal(ints)
+		if err == nil && len(enc) < 8*len(vals) {
+			e := uint8(exp)
+			return columnMap{Exp: &e, Ints: enc}
+		}
+		break
 	}
 	b := make([]byte, 0, 8*len(vals))
 	for _, f := range vals {
@@ -147,103 +119,27 @@ func encodeFloats(vals []float64, skip func(int) bool, scratch *[]int64) any {
 	return cbor.Tag{Number: tagFloat64LE, Content: b}
 }
 
-// rawsOf appends the raw integers of vals under s; false if one has none. A
-// skipped value takes the raw of the one before it.
-func rawsOf(vals []float64, s Scale, skip func(int) bool, out []int64) ([]int64, bool) {
-	var prev int64
-	for i, f := range vals {
-		if !skip(i) {
-			raw, ok := s.raw(f)
-			if !ok {
-				return out, false
-			}
-			prev = raw
+// decimal is the scale of values with exp digits behind the point.
+func decimal(exp int) Scale { return Scale{Num: 1, Den: math.Pow10(exp)} }
+
+// rawsOf appends the raw integers of vals under s; false if one has none.
+func rawsOf(vals []float64, s Scale, out []int64) ([]int64, bool) {
+	for _, f := range vals {
+		raw, ok := s.raw(f)
+		if !ok {
+			return out, false
 		}
-		out = append(out, prev)
+		out = append(out, raw)
 	}
 	return out, true
-}
-
-// decodeFloats reads a Float column in any of its forms.
-func decodeFloats(data []byte, p *Point, n int) (Column, error) {
-	switch majorOf(data) {
-	case majorUint, majorNint, majorArray:
-		return scaledColumn(data, p, n)
-	case majorMap:
-		var m columnMap
-		if err := decMode.Unmarshal(data, &m); err != nil {
-			return Column{}, err
-		}
-		if m.Exp == nil {
-			return scaledColumn(data, p, n)
-		}
-		if *m.Exp > maxExponent || m.Runs != nil {
-			return Column{}, refuse(ReasonMalformed, "", "a decimal exponent of %d, or runs beside it", *m.Exp)
-		}
-		ints, err := decodeInts(m.Ints, 0, n)
-		return Column{Ints: ints, scale: Scale{Num: 1, Den: math.Pow10(int(*m.Exp))}}, err
-	}
-	var b []byte
-	if len(data) < 3 || data[0] != 0xd8 || data[1] != tagFloat64LE {
-		return Column{}, refuse(ReasonMalformed, "", "not a column of floats")
-	}
-	if err := decMode.Unmarshal(data[2:], &b); err != nil {
-		return Column{}, err
-	}
-	if len(b) != 8*n {
-		return Column{}, refuse(ReasonMismatch, "", "%d bytes of float64 for %d scans", len(b), n)
-	}
-	out := make([]float64, n)
-	for i := range out {
-		out[i] = math.Float64frombits(binary.LittleEndian.Uint64(b[8*i:]))
-	}
-	return Column{Floats: out}, nil
-}
-
-func scaledColumn(data []byte, p *Point, n int) (Column, error) {
-	if p.Scale.none() {
-		return Column{}, refuse(ReasonMismatch, "", "raw integers for a float without a scale")
-	}
-	ints, err := decodeInts(data, p.Base, n)
-	return Column{Ints: ints, scale: p.Scale}, err
-}
-
-func decodeTexts(data []byte, n int) ([]string, error) {
-	out := make([]string, 0, min(n, len(data)))
-	if majorOf(data) == majorText {
-		var s string
-		if err := decMode.Unmarshal(data, &s); err != nil {
-			return nil, err
-		}
-		for range n {
-			out = append(out, s)
-		}
-	} else if err := decMode.Unmarshal(data, &out); err != nil {
-		return nil, err
-	}
-	if len(out) != n {
-		return nil, refuse(ReasonMismatch, "", "%d texts for %d scans", len(out), n)
-	}
-	for _, s := range out {
-		if len(s) > MaxText {
-			return nil, refuse(ReasonTooLarge, "", "a text of %d bytes", len(s))
-		}
-	}
-	return out, nil
 }
 
 // The CBOR major types (RFC 8949 section 3.1) that forms are told apart by.
 const (
 	majorUint  = 0
 	majorNint  = 1
+	majorBytes = 2
 	majorText  = 3
 	majorArray = 4
 	majorMap   = 5
 )
-
-func majorOf(data []byte) int {
-	if len(data) == 0 {
-		return -1
-	}
-	return int(data[0] >> 5)
-}

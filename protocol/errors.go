@@ -23,6 +23,10 @@ const (
 // no fault of the sender: the receiver asks for the schema.
 var ErrUnknownSchema = errors.New("unknown schema")
 
+// ErrFull is what a Builder says of a scan that the message cannot take any
+// more. It has taken nothing of it.
+var ErrFull = errors.New("protocol: the message is full")
+
 // Error says why something from the wire was refused.
 type Error struct {
 	Reason string // one of the Reason constants

@@ -1,6 +1,10 @@
 package protocol
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"math"
+)
 
 // Join replaces runs of telemetry messages of one schema, epoch, boot and
 // clock by joined messages with longer columns, which compress far better: a
@@ -31,7 +35,7 @@ type run struct {
 }
 
 func (j *joiner) add(m *Message) {
-	if m.Type != TypeTelemetry || m.Trace != (TraceID{}) {
+	if m.Type != TypeTelemetry || m.Trace != (TraceID{}) || m.RequestID != "" {
 		j.out = append(j.out, m)
 		return
 	}
@@ -42,28 +46,65 @@ func (j *joiner) add(m *Message) {
 	}
 	id := t.Schema.id
 	r := j.open[id]
-	if r != nil && !r.fits(m, t) {
-		j.close(r)
-		r = nil
-	}
 	if r == nil {
-		if _, known := j.open[id]; !known {
-			j.order = append(j.order, id)
-		}
-		r = &run{first: m, builder: NewBuilder(t.Schema)}
+		r = &run{builder: NewBuilder(t.Schema)}
 		j.open[id] = r
+		j.order = append(j.order, id)
 	}
-	if err := r.builder.AddTelemetry(t, 0, t.Scans); err != nil {
-		j.out = append(j.out, m) // cannot be: the schemas are the same
-		return
+	if !r.take(m, t) {
+		j.close(r)
+		r.reset()
+		if !r.take(m, t) {
+			j.out = append(j.out, m) // cannot be: an empty run takes any message
+		}
 	}
-	r.parts = append(r.parts, m.parts(t.Scans)...)
 }
 
-func (r *run) fits(m *Message, t *Telemetry) bool {
-	prev := r.parts[len(r.parts)-1]
-	return m.Epoch == r.first.Epoch && m.Boot == r.first.Boot && m.Clock == r.first.Clock && m.Seq > prev.Seq &&
-		(r.builder.scans+t.Scans)*len(t.Columns) <= MaxReadings && r.builder.estimate()+len(m.Body) < MaxMessage*3/4
+// take joins m to the run; false if it does not fit.
+func (r *run) take(m *Message, t *Telemetry) bool {
+	if r.first != nil && !r.continues(m) || r.add(t, 0, t.Scans, m.parts(t.Scans)) != nil {
+		return false
+	}
+	if r.first == nil {
+		r.first = m
+	}
+	return true
+}
+
+// add puts scans of t and the parts that they are behind the others. ErrFull
+// has changed nothing.
+func (r *run) add(t *Telemetry, from, to int, parts []Part) error {
+	size := sizeOfParts(r.parts, parts)
+	r.builder.size += size
+	if err := r.builder.AddTelemetry(t, from, to); err != nil {
+		r.builder.size -= size
+		return err
+	}
+	r.parts = append(r.parts, parts...)
+	return nil
+}
+
+func (r *run) reset() {
+	r.first, r.parts = nil, nil
+	r.builder.Reset()
+}
+
+func (r *run) continues(m *Message) bool {
+	last := r.parts[len(r.parts)-1].Seq
+	return m.Epoch == r.first.Epoch && m.Boot == r.first.Boot && m.Clock == r.first.Clock && m.Seq > last && m.Seq-last <= math.MaxInt64
+}
+
+// sizeOfParts returns what further parts take in the encoding.
+func sizeOfParts(before, more []Part) (n int) {
+	prev := more[0]
+	if len(before) > 0 {
+		prev = before[len(before)-1]
+	}
+	for _, p := range more {
+		n += headSize(int64(p.Seq-prev.Seq)) + headSize(p.Time-prev.Time) + headSize(int64(p.Mono-prev.Mono)) + headSize(int64(p.Scans))
+		prev = p
+	}
+	return n
 }
 
 // parts returns m's parts; a message that was not joined is one.
@@ -75,18 +116,31 @@ func (m *Message) parts(scans int) []Part {
 }
 
 func (j *joiner) close(r *run) {
-	if len(r.parts) == 1 {
+	if r.first == nil {
+		return
+	}
+	if len(r.parts) == r.first.Count() {
 		j.out = append(j.out, r.first)
 		return
 	}
-	m := *r.first
-	m.Parts = r.parts
-	body, err := r.builder.Body(m.Time)
+	m, err := r.message(r.first)
 	if err != nil {
-		panic(fmt.Sprintf("protocol: what was decoded does not encode: %v", err))
+		panic(fmt.Sprintf("protocol: what was decoded does not encode: %v", err)) // the builder keeps the limits
 	}
-	m.Body = body
-	j.out = append(j.out, &m)
+	j.out = append(j.out, m)
+}
+
+// message returns the run as one message that is otherwise like m.
+func (r *run) message(m *Message) (*Message, error) {
+	out := *m
+	first := r.parts[0]
+	out.Seq, out.Time, out.Mono, out.Parts = first.Seq, first.Time, first.Mono, r.parts
+	if len(r.parts) == 1 {
+		out.Parts = nil
+	}
+	var err error
+	out.Body, err = r.builder.Body(out.Time)
+	return &out, err
 }
 
 func (j *joiner) closeAll() {
@@ -96,23 +150,18 @@ func (j *joiner) closeAll() {
 }
 
 // Without returns m without the parts whose seqs are in have: m itself if none
-// is, nil if all are.
-func (m *Message) Without(have Set, lookup LookupSchema) (*Message, error) {
-	if len(m.Parts) == 0 {
-		if have.Contains(m.Seq) {
-			return nil, nil
-		}
-		return m, nil
-	}
-	keep := 0
-	for _, p := range m.Parts {
+// is, nothing if all are. It is more than one message if what is left does not
+// fit one any more, since long runs have been cut up.
+func (m *Message) Without(have Set, lookup LookupSchema) ([]*Message, error) {
+	keep, all := 0, m.parts(0)
+	for _, p := range all {
 		if !have.Contains(p.Seq) {
 			keep++
 		}
 	}
 	switch keep {
-	case len(m.Parts):
-		return m, nil
+	case len(all):
+		return []*Message{m}, nil
 	case 0:
 		return nil, nil
 	}
@@ -123,27 +172,29 @@ func (m *Message) Without(have Set, lookup LookupSchema) (*Message, error) {
 	return m.trim(t, have)
 }
 
-func (m *Message) trim(t *Telemetry, have Set) (*Message, error) {
-	b := NewBuilder(t.Schema)
-	out := *m
-	out.Parts = nil
+func (m *Message) trim(t *Telemetry, have Set) (out []*Message, err error) {
+	r := run{builder: NewBuilder(t.Schema)}
+	flush := func() error {
+		left, err := r.message(m)
+		out = append(out, left)
+		r.reset()
+		return err
+	}
 	from := 0
 	for _, p := range m.Parts {
 		to := from + p.Scans
 		if !have.Contains(p.Seq) {
-			if err := b.AddTelemetry(t, from, to); err != nil {
+			err := r.add(t, from, to, []Part{p})
+			if errors.Is(err, ErrFull) {
+				if err = flush(); err == nil {
+					err = r.add(t, from, to, []Part{p})
+				}
+			}
+			if err != nil {
 				return nil, err
 			}
-			out.Parts = append(out.Parts, p)
 		}
 		from = to
 	}
-	first := out.Parts[0]
-	out.Seq, out.Time, out.Mono = first.Seq, first.Time, first.Mono
-	if len(out.Parts) == 1 {
-		out.Parts = nil
-	}
-	var err error
-	out.Body, err = b.Body(out.Time)
-	return &out, err
+	return out, flush()
 }

@@ -166,7 +166,18 @@ func (m *Message) encode(prev *Message) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("protocol: encode message: %w", err)
 	}
+	if len(b) > m.limit() {
+		return nil, refuse(ReasonTooLarge, "message", "%d bytes are over the limit of %d", len(b), m.limit())
+	}
 	return b, nil
+}
+
+// limit returns the largest size of the message's encoding.
+func (m *Message) limit() int {
+	if m.Type == TypeSchema {
+		return MaxSchema + 64
+	}
+	return MaxMessage
 }
 
 // flattenParts writes parts as the scans of the first, then for each further
@@ -223,11 +234,14 @@ func decodeMessage(data []byte, prev *Message) (*Message, []byte, error) {
 	if err != nil {
 		return nil, nil, at("", err)
 	}
-	if n := len(data) - len(rest); n > MaxMessage && w.Type != TypeSchema || n > MaxSchema+64 {
-		return nil, nil, refuse(ReasonTooLarge, "", "%d bytes are over the limit of %d", n, MaxMessage)
-	}
 	m := &Message{Type: w.Type, Seq: w.Seq, Time: w.Time, Mono: w.Mono, Body: w.Body,
 		RequestID: w.ReqID, RequestCode: w.ReqCode, ResponseCode: w.RespCode, Reason: w.Reason}
+	if n := len(data) - len(rest); n > m.limit() {
+		return nil, nil, refuse(ReasonTooLarge, "", "%d bytes are over the limit of %d", n, m.limit())
+	}
+	if len(w.Body) == 0 {
+		return nil, nil, refuse(ReasonMalformed, "", "no body")
+	}
 	if w.Type == TypeSchema {
 		if w.Seq != 0 {
 			return nil, nil, refuse(ReasonMalformed, "", "a schema with a seq")
@@ -248,8 +262,6 @@ func decodeMessage(data []byte, prev *Message) (*Message, []byte, error) {
 		return nil, nil, refuse(ReasonMalformed, "", "%.40q is not a response code", string(w.RespCode))
 	case w.Clock != nil && *w.Clock > ClockRecorded:
 		return nil, nil, refuse(ReasonMalformed, "", "clock quality %d", *w.Clock)
-	case len(w.Body) == 0:
-		return nil, nil, refuse(ReasonMalformed, "", "no body")
 	}
 	if w.Trace != nil {
 		copy(m.Trace[:], w.Trace)

@@ -17,6 +17,7 @@ type Schema struct {
 
 	id      SchemaID
 	encoded []byte
+	groupOf []uint16 // by point
 }
 
 // Point is one point of a schema.
@@ -36,8 +37,8 @@ type Point struct {
 // zero Scale says that no transform is known.
 type Scale struct {
 	Num, Den, Offset float64
-	// Float32 says that raw integers are IEEE 754 binary32 values, their bits
-	// taken as a signed integer; the other fields are then 0.
+	// Float32 says that the low 32 bits of a raw integer, in two's complement,
+	// are an IEEE 754 binary32 value; the other fields are then 0.
 	Float32 bool
 }
 
@@ -49,7 +50,7 @@ func (s Scale) none() bool { return s == Scale{} }
 // value returns the float that raw stands for.
 func (s Scale) value(raw int64) float64 {
 	if s.Float32 {
-		return float64(math.Float32frombits(uint32(int32(raw))))
+		return widen(uint32(raw))
 	}
 	// The conversions forbid the compiler to fuse the steps (Go spec,
 	// "Floating-point operators"), which would give other bits elsewhere.
@@ -59,9 +60,12 @@ func (s Scale) value(raw int64) float64 {
 // raw returns the integer that stands for f, and whether it does to the bit.
 func (s Scale) raw(f float64) (int64, bool) {
 	if s.Float32 {
-		bits := math.Float32bits(float32(f))
-		raw := int64(int32(bits))
-		return raw, math.Float64bits(s.value(raw)) == math.Float64bits(f)
+		bits := math.Float64bits(f)
+		narrow := math.Float32bits(float32(f))
+		if f != f { // widen's inverse; a conversion would change a signalling NaN
+			narrow = uint32(bits>>32)&(1<<31) | 0xff<<23 | uint32(bits>>29)&(1<<23-1)
+		}
+		return int64(int32(narrow)), math.Float64bits(widen(narrow)) == bits
 	}
 	r := math.RoundToEven((f - s.Offset) * s.Den / s.Num)
 	if !(math.Abs(r) <= maxExact) { // also refuses NaN
@@ -69,6 +73,16 @@ func (s Scale) raw(f float64) (int64, bool) {
 	}
 	raw := int64(r)
 	return raw, math.Float64bits(s.value(raw)) == math.Float64bits(f)
+}
+
+// widen returns the float64 of a binary32. A NaN keeps its sign and payload on
+// every machine: what a conversion does to them is left to the hardware.
+func widen(bits uint32) float64 {
+	f := math.Float32frombits(bits)
+	if f != f {
+		return math.Float64frombits(uint64(bits>>31)<<63 | 0x7ff<<52 | uint64(bits&(1<<23-1))<<29)
+	}
+	return float64(f)
 }
 
 func (s Scale) valid() bool {
@@ -96,7 +110,7 @@ type wirePoint struct {
 	Name  string    `cbor:"1,keyasint"`
 	Unit  string    `cbor:"2,keyasint,omitempty"`
 	Kind  Kind      `cbor:"3,keyasint,omitempty"`
-	Scale []float64 `cbor:"4,keyasint,omitempty"` // num, den, offset; empty array is no scale
+	Scale []float64 `cbor:"4,keyasint,omitempty"` // num, den, offset
 	F32   bool      `cbor:"5,keyasint,omitempty"`
 	Base  int64     `cbor:"6,keyasint,omitempty"`
 }
@@ -170,12 +184,18 @@ func DecodeSchema(data []byte) (*Schema, error) {
 	if w.Groups == nil {
 		s.Groups = []int{len(s.Points)}
 	}
-	return s, s.check()
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *Schema) check() error {
-	if len(s.Points) == 0 || len(s.Points) > MaxPoints {
-		return refuse(ReasonTooLarge, "schema", "%d points, not 1 to %d", len(s.Points), MaxPoints)
+	if len(s.Points) == 0 {
+		return refuse(ReasonMismatch, "schema", "no points")
+	}
+	if len(s.Points) > MaxPoints || len(s.Groups) > MaxPoints {
+		return refuse(ReasonTooLarge, "schema", "%d points are over the limit of %d", max(len(s.Points), len(s.Groups)), MaxPoints)
 	}
 	seen := make(map[string]bool, len(s.Points))
 	for i, p := range s.Points {
@@ -193,15 +213,21 @@ func (s *Schema) check() error {
 		}
 		seen[p.Name] = true
 	}
-	sum := 0
-	for _, g := range s.Groups {
-		if g <= 0 {
-			return refuse(ReasonMismatch, "schema", "a group of %d points", g)
+	return s.checkGroups()
+}
+
+func (s *Schema) checkGroups() error {
+	s.groupOf = make([]uint16, 0, len(s.Points))
+	for i, g := range s.Groups {
+		if g <= 0 || g > len(s.Points)-len(s.groupOf) {
+			return refuse(ReasonMismatch, "schema", "group %d of %d points, with %d of %d points left", i, g, len(s.Points)-len(s.groupOf), len(s.Points))
 		}
-		sum += g
+		for range g {
+			s.groupOf = append(s.groupOf, uint16(i))
+		}
 	}
-	if sum != len(s.Points) {
-		return refuse(ReasonMismatch, "schema", "groups of %d points in all, for %d points", sum, len(s.Points))
+	if len(s.groupOf) != len(s.Points) {
+		return refuse(ReasonMismatch, "schema", "groups of %d points in all, for %d points", len(s.groupOf), len(s.Points))
 	}
 	return nil
 }
@@ -214,3 +240,12 @@ func (s *Schema) Encoded() []byte { return s.encoded }
 
 // Message returns the unnumbered message that carries the schema in a bundle.
 func (s *Schema) Message() *Message { return &Message{Type: TypeSchema, Body: s.encoded} }
+
+// Raw returns the integer that stands for f under s; false if s is none, or
+// gives f back other than to the bit.
+func (s Scale) Raw(f float64) (int64, bool) {
+	if s.none() {
+		return 0, false
+	}
+	return s.raw(f)
+}

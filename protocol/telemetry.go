@@ -1,10 +1,6 @@
 package protocol
 
-import (
-	"slices"
-
-	"github.com/fxamacker/cbor/v2"
-)
+import "fmt"
 
 // Telemetry is the decoded body of a telemetry message.
 type Telemetry struct {
@@ -25,28 +21,12 @@ type Column struct {
 	Ints   []int64
 	Floats []float64
 	Texts  []string
-	// Marks are the scans whose quality is not good; nil for the usual case.
+	// Marks are the scans whose quality is not good, in order; nil for the usual
+	// case. Several columns may share them: do not change them.
 	Marks []Mark
 
 	kind  Kind
 	scale Scale
-}
-
-// Mark says that consecutive scans of a column are not good.
-type Mark struct {
-	First, Count int // scans
-	Quality      Quality
-	Reason       string
-}
-
-// Quality returns the quality of scan i and its reason.
-func (c *Column) Quality(i int) (Quality, string) {
-	for _, m := range c.Marks {
-		if i >= m.First && i < m.First+m.Count {
-			return m.Quality, m.Reason
-		}
-	}
-	return Good, ""
 }
 
 // Value returns the value of scan i. It means nothing if the quality of scan i
@@ -81,20 +61,7 @@ func (c *Column) Kind() Kind { return c.kind }
 
 // Time returns the time of point p in a scan.
 func (t *Telemetry) Time(scan, p int) int64 {
-	return t.Times[scan*len(t.Schema.Groups)+t.Schema.group(p)]
-}
-
-// group returns the group that point p stands in.
-func (s *Schema) group(p int) int {
-	if len(s.Groups) == len(s.Points) {
-		return p
-	}
-	for g, n := range s.Groups {
-		if p -= n; p < 0 {
-			return g
-		}
-	}
-	return len(s.Groups) - 1
+	return t.Times[scan*len(t.Schema.Groups)+int(t.Schema.groupOf[p])]
 }
 
 // Readings returns how many readings t holds: all but those marked NotRead.
@@ -113,27 +80,31 @@ func (t *Telemetry) Readings() int {
 type wireTelemetry struct {
 	Schema  []byte     `cbor:"1,keyasint"`
 	Scans   uint32     `cbor:"2,keyasint"`
-	Columns []byte     `cbor:"3,keyasint"` // an encoded array: times, then a column for each point
+	Columns []byte     `cbor:"3,keyasint"` // a CBOR sequence: times, then a column for each point
 	Marks   []wireMark `cbor:"4,keyasint,omitempty"`
+	Reasons []string   `cbor:"5,keyasint,omitempty"` // those that marks name
 }
 
-type wireMark struct {
-	_       struct{} `cbor:",toarray"`
-	Point   uint32
-	First   uint32
-	Count   uint32
-	Quality Quality
-	Reason  string
+// wireSize is what tells how much a telemetry body holds.
+type wireSize struct {
+	Schema []byte `cbor:"1,keyasint"`
+	Scans  uint32 `cbor:"2,keyasint"`
 }
 
 // SchemaOf returns which schema a telemetry message needs, without decoding
 // its columns.
 func (m *Message) SchemaOf() (SchemaID, error) {
-	var w wireTelemetry
+	id, _, err := m.size()
+	return id, err
+}
+
+func (m *Message) size() (SchemaID, int, error) {
+	var w wireSize
 	if err := Unmarshal(m.Body, &w); err != nil {
-		return SchemaID{}, at("telemetry", err)
+		return SchemaID{}, 0, at("telemetry", err)
 	}
-	return schemaID(w.Schema)
+	id, err := schemaID(w.Schema)
+	return id, int(w.Scans), err
 }
 
 func schemaID(b []byte) (id SchemaID, err error) {
@@ -146,8 +117,41 @@ func schemaID(b []byte) (id SchemaID, err error) {
 // LookupSchema finds a schema by its id; nil if it is not known.
 type LookupSchema func(SchemaID) *Schema
 
+func (lookup LookupSchema) find(id SchemaID) (*Schema, error) {
+	if s := lookup(id); s != nil {
+		return s, nil
+	}
+	return nil, &Error{Reason: ReasonUnknownSchema, Where: "telemetry: schema " + id.String(), Err: ErrUnknownSchema}
+}
+
+// CheckReadings refuses messages that hold more than MaxBundleReadings
+// readings in all, or telemetry of an unknown schema. It decodes no columns:
+// who takes a bundle from outside calls it before anything that does.
+func CheckReadings(msgs []*Message, lookup LookupSchema) error {
+	sum := 0
+	for i, m := range msgs {
+		if m.Type != TypeTelemetry {
+			continue
+		}
+		id, scans, err := m.size()
+		if err != nil {
+			return at(fmt.Sprintf("bundle: message %d", i), err)
+		}
+		s, err := lookup.find(id)
+		if err != nil {
+			return at(fmt.Sprintf("bundle: message %d", i), err)
+		}
+		if scans < 0 || scans > MaxReadings || sum+scans*len(s.Points) > MaxBundleReadings {
+			return refuse(ReasonTooLarge, "bundle", "more than %d readings", MaxBundleReadings)
+		}
+		sum += scans * len(s.Points)
+	}
+	return nil
+}
+
 // Telemetry decodes the body of a telemetry message. It allocates at most
-// 16 bytes for each of MaxReadings readings beside 64 times the body.
+// 64 bytes for each of the readings that it holds (not more than MaxReadings),
+// beside 64 times the size of the body and 256 bytes for each point.
 func (m *Message) Telemetry(lookup LookupSchema) (*Telemetry, error) {
 	var w wireTelemetry
 	if err := Unmarshal(m.Body, &w); err != nil {
@@ -157,9 +161,9 @@ func (m *Message) Telemetry(lookup LookupSchema) (*Telemetry, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := lookup(id)
-	if s == nil {
-		return nil, &Error{Reason: ReasonUnknownSchema, Where: "telemetry: schema " + id.String(), Err: ErrUnknownSchema}
+	s, err := lookup.find(id)
+	if err != nil {
+		return nil, err
 	}
 	n := int(w.Scans)
 	if n < 1 || n > MaxReadings || n*len(s.Points) > MaxReadings {
@@ -169,10 +173,10 @@ func (m *Message) Telemetry(lookup LookupSchema) (*Telemetry, error) {
 		return nil, err
 	}
 	t := &Telemetry{Schema: s, Scans: n, Columns: make([]Column, len(s.Points))}
-	if err := t.decodeColumns(w.Columns, m.Time); err != nil {
+	if err := t.placeMarks(w.Marks, w.Reasons); err != nil {
 		return nil, at("telemetry", err)
 	}
-	if err := t.placeMarks(w.Marks); err != nil {
+	if err := t.decodeColumns(w.Columns, m.Time); err != nil {
 		return nil, at("telemetry", err)
 	}
 	return t, nil
@@ -192,84 +196,63 @@ func (m *Message) checkParts(scans int) error {
 	return nil
 }
 
-func (t *Telemetry) decodeColumns(data []byte, base int64) error {
-	var raws []cbor.RawMessage
-	if err := columnMode.Unmarshal(data, &raws); err != nil {
-		return err
-	}
-	if len(raws) != 1+len(t.Columns) {
-		return refuse(ReasonMismatch, "", "%d columns for %d points", len(raws)-1, len(t.Columns))
-	}
-	var err error
-	if t.Times, err = decodeInts(raws[0], base, t.Scans*len(t.Schema.Groups)); err != nil {
+func (t *Telemetry) decodeColumns(data []byte, base int64) (err error) {
+	r := columnReader{rest: data}
+	n := t.Scans * len(t.Schema.Groups)
+	if t.Times, err = r.ints(base, n, n); err != nil {
 		return at("times", err)
 	}
-	for i, raw := range raws[1:] {
-		p := &t.Schema.Points[i]
-		if t.Columns[i], err = decodeColumn(raw, p, t.Scans); err != nil {
-			return at("column of "+p.Name, err)
-		}
-		t.Columns[i].kind = p.Kind
-	}
-	return nil
-}
-
-const cborNull = 0xf6
-
-func decodeColumn(data []byte, p *Point, n int) (c Column, err error) {
-	if len(data) == 1 && data[0] == cborNull {
-		return Column{}, nil
-	}
-	switch p.Kind {
-	case Float:
-		return decodeFloats(data, p, n)
-	case Text:
-		c.Texts, err = decodeTexts(data, n)
-		return c, err
-	case Bool:
-		if c.Ints, err = decodeInts(data, p.Base, n); err != nil {
-			return c, err
-		}
-		if slices.ContainsFunc(c.Ints, func(v int64) bool { return v != 0 && v != 1 }) {
-			return c, refuse(ReasonMismatch, "", "a truth value other than 0 and 1")
-		}
-		return c, nil
-	}
-	c.Ints, err = decodeInts(data, p.Base, n)
-	return c, err
-}
-
-func (t *Telemetry) placeMarks(marks []wireMark) error {
-	if len(marks) > MaxReadings {
-		return refuse(ReasonTooLarge, "", "%d marks", len(marks))
-	}
-	for _, m := range marks {
-		if int(m.Point) >= len(t.Columns) || int64(m.First)+int64(m.Count) > int64(t.Scans) || m.Count == 0 ||
-			m.Quality < Uncertain || m.Quality > NotRead || len(m.Reason) > 64 {
-			return refuse(ReasonMismatch, "", "a mark that names no such point, scan or quality")
-		}
-		c := &t.Columns[m.Point]
-		if k := len(c.Marks); k > 0 && int(m.First) < c.Marks[k-1].First+c.Marks[k-1].Count {
-			return refuse(ReasonMismatch, "", "marks of point %d overlap or are out of order", m.Point)
-		}
-		c.Marks = append(c.Marks, Mark{int(m.First), int(m.Count), m.Quality, m.Reason})
-	}
+	plain := []Mark{{0, t.Scans, NotRead, ""}} // shared by all columns that it fits
 	for i := range t.Columns {
-		c := &t.Columns[i]
-		if c.Ints == nil && c.Floats == nil && c.Texts == nil && !c.allWithoutValue(t.Scans) {
-			return refuse(ReasonMismatch, "", "point %d has no values, and a scan that is not marked bad or not read", i)
+		r.left = len(t.Columns) - i
+		if err := t.decodeColumn(&r, i, plain[:1:1]); err != nil {
+			return at("column of "+t.Schema.Points[i].Name, err)
 		}
+	}
+	if len(r.rest) > 0 {
+		return refuse(ReasonMismatch, "", "%d bytes behind the columns of %d points", len(r.rest), len(t.Columns))
 	}
 	return nil
 }
 
-func (c *Column) allWithoutValue(n int) bool {
-	next := 0
-	for _, m := range c.Marks {
-		if m.First != next || m.Quality < Bad {
-			return false
-		}
-		next += m.Count
+func (t *Telemetry) decodeColumn(r *columnReader, i int, plain []Mark) error {
+	c, p := &t.Columns[i], &t.Schema.Points[i]
+	if r.null() {
+		c.kind = p.Kind
+		return c.withoutValues(t.Scans, plain)
 	}
-	return next == n
+	n := t.Scans - c.missing()
+	if n == 0 {
+		return refuse(ReasonMismatch, "", "values, and no scan that has one")
+	}
+	got, err := r.column(p, n, t.Scans)
+	if err != nil {
+		return err
+	}
+	c.kind, c.scale = p.Kind, got.scale
+	c.Ints = spread(got.Ints, c.Marks, t.Scans)
+	c.Floats = spread(got.Floats, c.Marks, t.Scans)
+	c.Texts = spread(got.Texts, c.Marks, t.Scans)
+	return nil
+}
+
+// telemetryHead is what of a telemetry body says its size.
+type telemetryHead struct {
+	Schema []byte `cbor:"1,keyasint"`
+	Scans  uint32 `cbor:"2,keyasint"`
+}
+
+// Scans returns the schema and the number of scans of a telemetry message
+// without decoding its columns. The number is as the body says it; only
+// Telemetry checks it against the columns.
+func (m *Message) Scans() (SchemaID, int, error) {
+	var w telemetryHead
+	if err := Unmarshal(m.Body, &w); err != nil {
+		return SchemaID{}, 0, at("telemetry", err)
+	}
+	id, err := schemaID(w.Schema)
+	if err == nil && (w.Scans < 1 || w.Scans > MaxReadings) {
+		err = refuse(ReasonTooLarge, "telemetry", "%d scans: not 1 to %d", w.Scans, MaxReadings)
+	}
+	return id, int(w.Scans), err
 }
