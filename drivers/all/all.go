@@ -5,6 +5,7 @@ package all
 
 import (
 	"tidemark/drivers"
+	"tidemark/drivers/host"
 	"tidemark/drivers/modbus"
 	"tidemark/drivers/replay"
 )
@@ -12,6 +13,7 @@ import (
 // Drivers returns them, by name.
 func Drivers() []drivers.Driver {
 	return []drivers.Driver{
+		host.Driver(),
 		modbus.Driver(),
 		replay.Driver(),
 	}
