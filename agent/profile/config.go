@@ -160,7 +160,7 @@ func goWords(t string) string {
 // validation reports what a driver says about its configuration, each mistake
 // at its key.
 func (d *decoder) validation(f *fields, err error) {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // the tree of errors is walked, not searched
 	case nil:
 	case *drivers.FieldError:
 		n := find(f, e.Field)

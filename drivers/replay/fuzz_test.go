@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"math"
 	"strconv"
 	"testing"
@@ -36,7 +37,7 @@ func FuzzRow(f *testing.F) {
 		r.FieldsPerRecord = 3
 		fields, err := r.Read()
 		if err != nil {
-			if got.err != errFields || got.point != -1 {
+			if !errors.Is(got.err, errFields) || got.point != -1 {
 				t.Fatalf("%q: %+v, but csv says %v", line, got, err)
 			}
 			return
@@ -50,7 +51,7 @@ func FuzzRow(f *testing.F) {
 		}
 		var at time.Time
 		if err := at.UnmarshalText([]byte(fields[0])); err != nil || at.Year() < 1678 || at.Year() > 2261 {
-			if got.err != errTime {
+			if !errors.Is(got.err, errTime) {
 				t.Fatalf("%q: %+v, but its time is no time", line, got)
 			}
 			return

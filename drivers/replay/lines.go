@@ -92,7 +92,7 @@ func (l *lines) fill(ctx context.Context) error {
 	l.w += n
 	l.off += int64(n)
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		l.eof = true
 	case err != nil:
 		l.drop()

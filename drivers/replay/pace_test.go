@@ -55,7 +55,7 @@ func TestRecordedSpeedAndLiveTimes(t *testing.T) {
 				t.Errorf("sweep %d came %v after its last row", i, late)
 			}
 		}
-		if err := s.Read(t.Context(), 0, &sc); err != io.EOF {
+		if err := s.Read(t.Context(), 0, &sc); !errors.Is(err, io.EOF) {
 			t.Errorf("at the end: %v", err)
 		}
 	})

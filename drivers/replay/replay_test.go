@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -66,7 +67,7 @@ func TestReplaysEveryReadingOfTheDataSet(t *testing.T) {
 	for {
 		sc.Reset(&spec)
 		err := s.Read(t.Context(), 0, &sc)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -106,7 +107,7 @@ func BenchmarkRead(b *testing.B) {
 		spec := s.Scans()[0]
 		for {
 			sc.Reset(&spec)
-			if err := s.Read(context.Background(), 0, &sc); err == io.EOF {
+			if err := s.Read(context.Background(), 0, &sc); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				b.Fatal(err)

@@ -67,7 +67,7 @@ func drain(t *testing.T, s *Sensor, limit int) (sweeps []string) {
 	for range limit {
 		sc.Reset(&spec)
 		err := s.Read(t.Context(), 0, &sc)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return append(sweeps, "end")
 		}
 		if err != nil {

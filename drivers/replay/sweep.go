@@ -80,14 +80,8 @@ func (s *Sensor) sweep(ctx context.Context, sc *drivers.Scan) error {
 	w := sweep{prev: -1}
 	for {
 		line, size, err := s.row(ctx)
-		if err == io.EOF && w.prev < 0 {
-			if err = s.wrap(); err == nil {
-				continue
-			}
-		}
-		if err == io.EOF && w.prev >= 0 {
-			err = nil // the next poll deals with it
-		} else if err == nil {
+		switch {
+		case err == nil:
 			want := w.prev + 1
 			if want == len(s.kinds) {
 				want = 0
@@ -96,6 +90,12 @@ func (s *Sensor) sweep(ctx context.Context, sc *drivers.Scan) error {
 			if !w.over(r, s.pass.last) {
 				s.use(sc, &w, r)
 				s.lines.take(size)
+				continue
+			}
+		case errors.Is(err, io.EOF) && w.prev >= 0:
+			err = nil // the next poll deals with it
+		case errors.Is(err, io.EOF):
+			if err = s.wrap(); err == nil {
 				continue
 			}
 		}
@@ -115,7 +115,7 @@ func (s *Sensor) sweep(ctx context.Context, sc *drivers.Scan) error {
 func (s *Sensor) use(sc *drivers.Scan, w *sweep, r row) {
 	s.stats.Rows++
 	switch {
-	case r.point < 0 && r.err == errFields:
+	case r.point < 0 && errors.Is(r.err, errFields):
 		s.bad("", r.err)
 	case r.point < 0:
 		s.stats.Unlisted++

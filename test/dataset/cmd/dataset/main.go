@@ -19,13 +19,11 @@ func main() {
 	devices := flag.Bool("devices", false, "write the devices for a profile instead of readings")
 	flag.Parse()
 
-	err := error(nil)
+	write := func() error { return dataset.WriteCSV(os.Stdout, *seed, *n) }
 	if *devices {
-		err = dataset.WriteDevices(os.Stdout, "      ")
-	} else {
-		err = dataset.WriteCSV(os.Stdout, *seed, *n)
+		write = func() error { return dataset.WriteDevices(os.Stdout, "      ") }
 	}
-	if err != nil {
+	if err := write(); err != nil {
 		log.Fatal(err)
 	}
 }
