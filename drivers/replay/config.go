@@ -23,7 +23,8 @@ type Bus struct {
 	Loop bool `yaml:"loop"`
 	// At is "now" for times of this machine's clock, as if the recording
 	// happened now, or "recorded" for the times of the file. Empty is "now"
-	// at speed 1, else "recorded".
+	// at speed 1, else "recorded". A sweep with times of now takes about 3 ms at
+	// least, since they lie within its poll; faster ones go slower than recorded.
 	At string `yaml:"at"`
 
 	base string
