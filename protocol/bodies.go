@@ -1,5 +1,11 @@
 package protocol
 
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
 // The bodies of the message types, and the payloads of topics that carry no
 // bundles. All are CBOR maps with the integer keys given here.
 
@@ -179,6 +185,12 @@ const (
 	EventBusUp   = "bus.up"
 )
 
+// clean makes a text from an operating system or a device one that a decoder
+// takes: valid UTF-8 of at most MaxText bytes.
+func clean(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), MaxText)], "")
+}
+
 // encodeBody returns v, one of the types above, as CBOR.
 func encodeBody(v any) []byte {
 	b, err := Marshal(v)
@@ -188,23 +200,57 @@ func encodeBody(v any) []byte {
 	return b
 }
 
-// Encode returns the payload of an ack topic.
-func (a *Ack) Encode() []byte { return encodeBody(a) }
+// Encode returns the payload of an ack topic. An ack holds at most MaxRanges
+// ranges: of a set with more gaps it names the lowest. The gateway sends the
+// rest again, which fills the gaps.
+func (a *Ack) Encode() []byte {
+	b := *a
+	if r := b.Committed.ranges; len(r) > MaxRanges {
+		b.Committed.ranges = r[:MaxRanges]
+	}
+	return encodeBody(&b)
+}
 
 // Encode returns the payload of a presence topic.
 func (p *Presence) Encode() []byte { return encodeBody(p) }
 
 // Encode returns the body of a message.
-func (h *Heartbeat) Encode() []byte { return encodeBody(h) }
+func (h *Heartbeat) Encode() []byte {
+	c := *h
+	c.Buses = slices.Clone(h.Buses)
+	for i := range c.Buses {
+		c.Buses[i].Reason = clean(c.Buses[i].Reason)
+	}
+	return encodeBody(&c)
+}
 
 // Encode returns the body of a message.
-func (d *Dropped) Encode() []byte { return encodeBody(d) }
+func (d *Dropped) Encode() []byte {
+	c := *d
+	c.Text = clean(d.Text)
+	return encodeBody(&c)
+}
 
 // Encode returns the body of a message.
 func (c *Clock) Encode() []byte { return encodeBody(c) }
 
 // Encode returns the body of a message.
-func (o *Outage) Encode() []byte { return encodeBody(o) }
+func (o *Outage) Encode() []byte {
+	c := *o
+	c.Entries = slices.Clone(o.Entries)
+	for i := range c.Entries {
+		c.Entries[i].Text = clean(c.Entries[i].Text)
+	}
+	return encodeBody(&c)
+}
 
 // Encode returns the body of a message.
-func (e *Event) Encode() []byte { return encodeBody(e) }
+func (e *Event) Encode() []byte {
+	c := *e
+	c.Text = clean(e.Text)
+	c.Data = maps.Clone(e.Data)
+	for k, v := range c.Data {
+		c.Data[k] = clean(v)
+	}
+	return encodeBody(&c)
+}

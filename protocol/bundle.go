@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -11,16 +12,35 @@ import (
 // messages never begins so: a message is a map, major type 5.
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 
+// The zstd coder and decoder are made when first used: an agent decodes nothing,
+// and both take memory.
 var (
-	zstdEncoder = must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(MaxBundle), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true)))
-	zstdDecoder = must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(MaxBundle),
-		zstd.WithDecoderMaxWindow(MaxBundle), zstd.WithDecoderLowmem(true)))
+	zstdEncoderOnce, zstdDecoderOnce sync.Once
+	zstdEncoderMade                  *zstd.Encoder
+	zstdDecoderMade                  *zstd.Decoder
 )
 
+func zstdEncoder() *zstd.Encoder {
+	zstdEncoderOnce.Do(func() {
+		zstdEncoderMade = must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(MaxBundle), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true)))
+	})
+	return zstdEncoderMade
+}
+
+func zstdDecoder() *zstd.Decoder {
+	zstdDecoderOnce.Do(func() {
+		zstdDecoderMade = must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(MaxBundle),
+			zstd.WithDecoderMaxWindow(MaxBundle), zstd.WithDecoderLowmem(true)))
+	})
+	return zstdDecoderMade
+}
+
 // EncodeBundle returns the messages as the payload of one publish. Schemas go
-// in front of what needs them. It is an error if a limit is passed; a caller
-// that fills bundles by [BundleSize] stays below.
+// in front of what needs them. If that passes a limit, the error's reason is
+// [ReasonTooLarge], and the caller sends the messages in two halves; a single
+// message always fits. Messages whose encodings add up to at most MaxPayload fit
+// for sure.
 func EncodeBundle(msgs []*Message) ([]byte, error) {
 	var seq []byte
 	var prev *Message
@@ -35,21 +55,22 @@ func EncodeBundle(msgs []*Message) ([]byte, error) {
 		}
 	}
 	if len(seq) > MaxBundle || len(msgs) > MaxBundleMessages {
-		return nil, fmt.Errorf("protocol: a bundle of %d messages and %d bytes is over the limit of %d and %d", len(msgs), len(seq), MaxBundleMessages, MaxBundle)
+		return nil, refuse(ReasonTooLarge, "bundle", "%d messages and %d bytes are over the limit of %d and %d", len(msgs), len(seq), MaxBundleMessages, MaxBundle)
 	}
 	payload := seq
-	if z := zstdEncoder.EncodeAll(seq, nil); len(z) < len(seq) {
+	if z := zstdEncoder().EncodeAll(seq, nil); len(z) < len(seq) {
 		payload = z
 	}
 	if len(payload) > MaxPayload {
-		return nil, &Error{Reason: ReasonTooLarge, Where: "bundle", Err: fmt.Errorf("%d bytes as published are over the limit of %d", len(payload), MaxPayload)}
+		return nil, refuse(ReasonTooLarge, "bundle", "%d bytes as published are over the limit of %d", len(payload), MaxPayload)
 	}
 	return payload, nil
 }
 
 // DecodeBundle reads the messages of a payload. It fails as a whole: a bundle
-// is refused if any of its messages is no message. Bodies are not decoded yet,
-// and share memory with the (decompressed) payload.
+// is refused if any of its messages is no message. Bodies are not decoded yet.
+// It allocates at most 64 times the (decompressed) payload, beside MaxBundle for
+// the decompression.
 func DecodeBundle(payload []byte) ([]*Message, error) {
 	data, err := OpenBundle(payload)
 	if err != nil {
@@ -84,7 +105,7 @@ func OpenBundle(payload []byte) ([]byte, error) {
 	if !bytes.HasPrefix(payload, zstdMagic) {
 		return payload, nil
 	}
-	data, err := zstdDecoder.DecodeAll(payload, nil)
+	data, err := zstdDecoder().DecodeAll(payload, nil)
 	if err != nil {
 		return nil, refuse(ReasonMalformed, "bundle: zstd frame", "%w", err)
 	}

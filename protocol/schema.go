@@ -144,6 +144,11 @@ func NewSchema(points []Point, groups []int) (*Schema, error) {
 	if len(s.encoded) > MaxSchema {
 		return nil, refuse(ReasonTooLarge, "schema", "%d bytes are over the limit of %d", len(s.encoded), MaxSchema)
 	}
+	if n := len(s.encoded); n > MaxPayload-64 {
+		if n = len(zstdEncoder().EncodeAll(s.encoded, nil)); n > MaxPayload-64 {
+			return nil, refuse(ReasonTooLarge, "schema", "%d bytes, %d when compressed, do not fit a bundle of %d: use fewer points", len(s.encoded), n, MaxPayload)
+		}
+	}
 	s.id = idOf(s.encoded)
 	return s, nil
 }
