@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 // columnReader decodes the columns of a body one after the other.
@@ -29,6 +31,15 @@ func (r *columnReader) numbers(room int) []int64 {
 func (r *columnReader) next(v any) (err error) {
 	r.rest, err = decMode.UnmarshalFirst(r.rest, v)
 	return err
+}
+
+// skip passes over the next column, whatever it is.
+func (r *columnReader) skip() error {
+	if len(r.rest) > 2 && r.rest[0] == 0xd8 && r.rest[1] == tagFloat64LE {
+		r.rest = r.rest[2:]
+	}
+	var raw cbor.RawMessage
+	return r.next(&raw)
 }
 
 // major returns the major type of the next item, -1 if there is none.

@@ -153,6 +153,13 @@ func CheckReadings(msgs []*Message, lookup LookupSchema) error {
 // 64 bytes for each of the readings that it holds (not more than MaxReadings),
 // beside 64 times the size of the body and 256 bytes for each point.
 func (m *Message) Telemetry(lookup LookupSchema) (*Telemetry, error) {
+	return m.TelemetryOf(lookup, nil)
+}
+
+// TelemetryOf is Telemetry for who needs some of the points: it decodes the
+// columns of those, named by their place in the schema, that want reports true
+// for. The others are passed over with less care, and their Columns mean nothing.
+func (m *Message) TelemetryOf(lookup LookupSchema, want func(point int) bool) (*Telemetry, error) {
 	var w wireTelemetry
 	if err := Unmarshal(m.Body, &w); err != nil {
 		return nil, at("telemetry", err)
@@ -176,7 +183,7 @@ func (m *Message) Telemetry(lookup LookupSchema) (*Telemetry, error) {
 	if err := t.placeMarks(w.Marks, w.Reasons); err != nil {
 		return nil, at("telemetry", err)
 	}
-	if err := t.decodeColumns(w.Columns, m.Time); err != nil {
+	if err := t.decodeColumns(w.Columns, m.Time, want); err != nil {
 		return nil, at("telemetry", err)
 	}
 	return t, nil
@@ -196,7 +203,7 @@ func (m *Message) checkParts(scans int) error {
 	return nil
 }
 
-func (t *Telemetry) decodeColumns(data []byte, base int64) (err error) {
+func (t *Telemetry) decodeColumns(data []byte, base int64, want func(point int) bool) (err error) {
 	r := columnReader{rest: data}
 	n := t.Scans * len(t.Schema.Groups)
 	if t.Times, err = r.ints(base, n, n); err != nil {
@@ -205,6 +212,15 @@ func (t *Telemetry) decodeColumns(data []byte, base int64) (err error) {
 	plain := []Mark{{0, t.Scans, NotRead, ""}} // shared by all columns that it fits
 	for i := range t.Columns {
 		r.left = len(t.Columns) - i
+		if want != nil {
+			r.left = 1 // memory for the columns that follow may never be needed
+		}
+		if want != nil && !want(i) {
+			if err := r.skip(); err != nil {
+				return at("column of "+t.Schema.Points[i].Name, err)
+			}
+			continue
+		}
 		if err := t.decodeColumn(&r, i, plain[:1:1]); err != nil {
 			return at("column of "+t.Schema.Points[i].Name, err)
 		}
@@ -236,23 +252,13 @@ func (t *Telemetry) decodeColumn(r *columnReader, i int, plain []Mark) error {
 	return nil
 }
 
-// telemetryHead is what of a telemetry body says its size.
-type telemetryHead struct {
-	Schema []byte `cbor:"1,keyasint"`
-	Scans  uint32 `cbor:"2,keyasint"`
-}
-
 // Scans returns the schema and the number of scans of a telemetry message
 // without decoding its columns. The number is as the body says it; only
 // Telemetry checks it against the columns.
 func (m *Message) Scans() (SchemaID, int, error) {
-	var w telemetryHead
-	if err := Unmarshal(m.Body, &w); err != nil {
-		return SchemaID{}, 0, at("telemetry", err)
+	id, scans, err := m.size()
+	if err == nil && (scans < 1 || scans > MaxReadings) {
+		err = refuse(ReasonTooLarge, "telemetry", "%d scans: not 1 to %d", scans, MaxReadings)
 	}
-	id, err := schemaID(w.Schema)
-	if err == nil && (w.Scans < 1 || w.Scans > MaxReadings) {
-		err = refuse(ReasonTooLarge, "telemetry", "%d scans: not 1 to %d", w.Scans, MaxReadings)
-	}
-	return id, int(w.Scans), err
+	return id, scans, err
 }
