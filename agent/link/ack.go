@@ -1,0 +1,75 @@
+package link
+
+import (
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+
+	"tidemark/protocol"
+)
+
+// received takes what the cloud publishes to this gateway.
+func (l *Link) received(p paho.PublishReceived) {
+	if p.Packet.Topic != l.cfg.Gateway.AckTopic() {
+		return
+	}
+	var a protocol.Ack
+	if err := protocol.Unmarshal(p.Packet.Payload, &a); err != nil {
+		l.cfg.Log.Warn("an ack does not decode; it is passed over", "err", err)
+		return
+	}
+	if a.Epoch != l.store.Epoch() {
+		return // of an outbox that this gateway had before
+	}
+	if top := a.Committed.Max(); top > l.store.Head() {
+		l.cfg.Log.Error("the cloud has committed more than this outbox ever held: its folder was restored from a copy; "+
+			"move the folder away so that the outbox starts a new epoch", "epoch", protocol.EpochString(a.Epoch), "seq", top)
+		return
+	}
+	l.apply(&a, p.Client)
+	if err := l.store.Ack(a.Committed); err != nil {
+		l.cfg.Log.Error("the outbox could not take an ack", "err", err)
+	}
+	l.poke()
+}
+
+func (l *Link) apply(a *protocol.Ack, client *paho.Client) {
+	l.mu.Lock()
+	first := l.client == nil
+	l.client = client
+	l.stats.acked(a.Time, a.Committed.Count())
+	for _, need := range a.Need {
+		if len(need) == len(protocol.SchemaID{}) {
+			delete(l.schemas, protocol.SchemaID(need))
+		}
+	}
+	for _, b := range l.flight.settle(a.Committed, len(a.Need) > 0) {
+		d := time.Since(b.at)
+		l.cfg.Hops.Observe(protocol.Received, d)
+		l.stats.ackTime(d)
+		for id := range b.schemas {
+			l.schemas[id] = schemaConfirmed
+		}
+	}
+	if first {
+		l.stats.setOnline(true)
+	}
+	session := l.session
+	l.mu.Unlock()
+	for _, r := range a.Rejected {
+		l.cfg.Log.Error("the cloud refused messages; they are in its dead letters", "epoch", protocol.EpochString(a.Epoch),
+			"seq", r.First, "last", r.Last, "reason", r.Reason, "err", r.Text)
+	}
+	if first {
+		l.cfg.Log.Info("the link is up", "broker", l.cfg.Broker.Redacted(), "session", session, "committed", a.Committed.String())
+		l.cfg.Observer.LinkUp()
+	}
+}
+
+// poke wakes the sender.
+func (l *Link) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,99 @@
+package link
+
+import (
+	"slices"
+	"time"
+
+	"tidemark/protocol"
+)
+
+// The bounds of the window of bytes in flight.
+const (
+	minWindow = 16 << 10
+	maxWindow = 1 << 20
+	// slowAck is the time to an ack above which the window shrinks: it bounds
+	// how long a fresh message waits behind what is in flight.
+	slowAck = 750 * time.Millisecond
+)
+
+// sent is a bundle in flight.
+type sent struct {
+	seqs    protocol.Set
+	schemas map[protocol.SchemaID]bool
+	bytes   int
+	at      time.Time
+}
+
+// flight is what was sent and not acknowledged, and how much of it there may be.
+type flight struct {
+	bundles []*sent
+	seqs    protocol.Set
+	bytes   int
+	window  int
+}
+
+func newFlight() flight { return flight{window: 256 << 10} }
+
+func (f *flight) add(b *sent) {
+	f.bundles = append(f.bundles, b)
+	f.seqs.AddSet(b.seqs)
+	f.bytes += b.bytes
+}
+
+// room reports whether a further bundle may go out.
+func (f *flight) room() bool { return len(f.bundles) == 0 || f.bytes < f.window }
+
+// settle takes the bundles out that are committed, and returns them. When the
+// cloud needs a schema it also takes out those that are committed in part, to be
+// sent again.
+func (f *flight) settle(committed protocol.Set, partly bool) []*sent {
+	var done []*sent
+	f.keep(func(b *sent) bool {
+		missing := b.seqs.Minus(committed)
+		if missing.Empty() {
+			done = append(done, b)
+			f.adapt(time.Since(b.at), b.bytes)
+			return false
+		}
+		return !partly || missing.Count() == b.seqs.Count()
+	})
+	return done
+}
+
+func (f *flight) adapt(took time.Duration, bytes int) {
+	if took > slowAck {
+		f.window = max(minWindow, f.window*3/4)
+		return
+	}
+	f.window = min(maxWindow, f.window+bytes)
+}
+
+// expire takes out what was sent before t.
+func (f *flight) expire(t time.Time) (n int) {
+	f.keep(func(b *sent) bool {
+		if b.at.Before(t) {
+			n++
+			return false
+		}
+		return true
+	})
+	if n > 0 {
+		f.window = max(minWindow, f.window/2)
+	}
+	return n
+}
+
+func (f *flight) clear() { f.keep(func(*sent) bool { return false }) }
+
+func (f *flight) keep(want func(*sent) bool) {
+	before := len(f.bundles)
+	f.bundles = slices.DeleteFunc(f.bundles, func(b *sent) bool { return !want(b) })
+	if len(f.bundles) == before {
+		return
+	}
+	f.seqs, f.bytes = protocol.Set{}, 0
+	for _, b := range f.bundles {
+		f.seqs.AddSet(b.seqs)
+		f.bytes += b.bytes
+	}
+}

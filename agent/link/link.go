@@ -1,0 +1,252 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/paho"
+
+	"tidemark/agent/hops"
+	"tidemark/protocol"
+)
+
+// Store is the outbox as the link sees it.
+type Store interface {
+	Epoch() uint64
+	// Head returns the highest committed seq.
+	Head() uint64
+	// Changed is closed after the next commit.
+	Changed() <-chan struct{}
+	// Read returns committed messages with after < seq <= upTo that are not in
+	// skip, in order, up to about maxBytes of encoded messages.
+	Read(after, upTo uint64, maxBytes int, skip protocol.Set) ([]*protocol.Message, error)
+	Schema(id protocol.SchemaID) *protocol.Schema
+	// Ack says what the cloud has committed; nothing else deletes.
+	Ack(committed protocol.Set) error
+	// Acked returns what Ack was told, in all.
+	Acked() protocol.Set
+}
+
+// Observer hears about the connection. Its methods must not block.
+type Observer interface {
+	LinkUp()
+	// LinkDown says which rung failed, as far as the connection itself knows.
+	LinkDown(rung, text string)
+}
+
+// Config is what a link needs.
+type Config struct {
+	Broker  *url.URL
+	Gateway protocol.Gateway
+	// SendEvery is how long fresh messages are gathered before a bundle goes out.
+	SendEvery time.Duration
+	// FirstSession is the number of the first connection; they count up from it.
+	FirstSession uint64
+	// Presence is the birth to announce, without session and time.
+	Presence protocol.Presence
+	Observer Observer
+	Hops     *hops.Recorder
+	Log      *slog.Logger
+	// KeepAlive is the MQTT keep-alive, 0 for 20 s.
+	KeepAlive time.Duration
+}
+
+// Timing of the link.
+const (
+	ackTimeout   = 15 * time.Second // after which a bundle is sent again
+	firstAckWait = 3 * time.Second  // for the tidemark after a birth, before it is asked for again
+	minBackoff   = 100 * time.Millisecond
+	maxBackoff   = 5 * time.Second
+)
+
+// Link is the connection to the receiver.
+type Link struct {
+	cfg   Config
+	store Store
+
+	mu       sync.Mutex
+	client   *paho.Client // nil while there is no tidemark yet
+	session  uint64
+	headAt   uint64 // head of the outbox when the connection came up
+	flight   flight
+	schemas  map[protocol.SchemaID]schemaState
+	wake     chan struct{}
+	stats    stats
+	lastSent time.Time // of a fresh bundle
+	conn     *autopaho.ConnectionManager
+	bornAt   time.Time // when the birth was announced last on conn; zero: not yet
+}
+
+type schemaState uint8
+
+const (
+	schemaSent      schemaState = 1 + iota // in a bundle that is not acknowledged
+	schemaConfirmed                        // the cloud committed telemetry that needs it
+)
+
+// New returns a link; it starts nothing.
+func New(cfg Config, store Store) *Link {
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = 20 * time.Second
+	}
+	return &Link{cfg: cfg, store: store, session: cfg.FirstSession - 1, schemas: map[protocol.SchemaID]schemaState{},
+		wake: make(chan struct{}, 1), flight: newFlight(), stats: stats{since: time.Now()}}
+}
+
+// Run keeps the connection and sends until ctx is done; then it says goodbye.
+func (l *Link) Run(ctx context.Context) error {
+	cm, err := autopaho.NewConnection(context.WithoutCancel(ctx), l.mqttConfig())
+	if err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	l.send(ctx)
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	l.goodbye(bye, cm)
+	if err := cm.Disconnect(bye); err != nil {
+		l.cfg.Log.Debug("disconnect", "err", err)
+	}
+	return nil
+}
+
+func (l *Link) mqttConfig() autopaho.ClientConfig {
+	return autopaho.ClientConfig{
+		ServerUrls:                    []*url.URL{l.cfg.Broker},
+		KeepAlive:                     uint16(l.cfg.KeepAlive / time.Second),
+		CleanStartOnInitialConnection: true,
+		ConnectTimeout:                10 * time.Second,
+		ReconnectBackoff:              autopaho.NewExponentialBackoff(minBackoff, maxBackoff, 2*minBackoff, 2),
+		AttemptConnection:             l.dial,
+		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
+			c.CleanStart = true // nothing is kept in sessions
+			l.newSession(c)
+			return c, nil
+		},
+		OnConnectionUp:   func(cm *autopaho.ConnectionManager, _ *paho.Connack) { l.up(cm) },
+		OnConnectionDown: func() bool { l.down(); return true },
+		OnConnectError:   l.refused,
+		ClientConfig: paho.ClientConfig{
+			ClientID:      l.cfg.Gateway.String(),
+			PacketTimeout: ackTimeout,
+			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
+				l.received(p)
+				return true, nil
+			}},
+		},
+	}
+}
+
+// dial connects over TCP and counts what passes.
+func (l *Link) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (net.Conn, error) {
+	d := net.Dialer{Timeout: 10 * time.Second}
+	c, err := d.DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return nil, err
+	}
+	return &countingConn{Conn: c, stats: &l.stats}, nil
+}
+
+// newSession numbers the next connection and gives it its last will.
+func (l *Link) newSession(c *paho.Connect) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.session++
+	will := protocol.Presence{Session: l.session, Epoch: l.store.Epoch(), Boot: l.cfg.Presence.Boot}
+	c.WillMessage = &paho.WillMessage{Topic: l.cfg.Gateway.PresenceTopic(), Payload: will.Encode(), QoS: 1, Retain: true}
+	c.WillProperties = &paho.WillProperties{}
+}
+
+// up hands a new connection to the sender.
+func (l *Link) up(cm *autopaho.ConnectionManager) {
+	l.mu.Lock()
+	l.conn, l.bornAt = cm, time.Time{}
+	l.headAt = l.store.Head()
+	l.mu.Unlock()
+	l.poke()
+}
+
+// introduce subscribes to acks on a new connection and announces the birth,
+// which the receiver answers with the tidemark; sending begins when that has
+// arrived. It announces again while no answer comes: a receiver behind an
+// external broker may come up later than the broker.
+func (l *Link) introduce(ctx context.Context) {
+	l.mu.Lock()
+	cm, session, born := l.conn, l.session, l.bornAt
+	due := cm != nil && l.client == nil && time.Since(born) > firstAckWait
+	if due {
+		l.bornAt = time.Now()
+	}
+	l.mu.Unlock()
+	if !due {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstAckWait)
+	defer cancel()
+	var err error
+	if born.IsZero() {
+		_, err = cm.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: l.cfg.Gateway.AckTopic(), QoS: 1}}})
+	} else {
+		l.cfg.Observer.LinkDown(protocol.RungAck, "the broker is reached, but no receiver answers behind it")
+	}
+	if err == nil {
+		p := l.cfg.Presence
+		p.Online, p.Session, p.Epoch, p.Time = true, session, l.store.Epoch(), time.Now().UnixMilli()
+		_, err = cm.Publish(ctx, &paho.Publish{Topic: l.cfg.Gateway.PresenceTopic(), Payload: p.Encode(), QoS: 1, Retain: true})
+	}
+	if err != nil && ctx.Err() == nil {
+		l.cfg.Log.Warn("the broker refuses the gateway's topics", "err", err)
+		l.cfg.Observer.LinkDown(protocol.RungConnack, "the broker refuses the gateway's topics: "+err.Error())
+	}
+}
+
+func (l *Link) down() {
+	l.mu.Lock()
+	wasUp := l.client != nil
+	l.client, l.conn = nil, nil
+	l.flight.clear()
+	for id, s := range l.schemas {
+		if s != schemaConfirmed {
+			delete(l.schemas, id)
+		}
+	}
+	l.stats.setOnline(false)
+	l.mu.Unlock()
+	if wasUp {
+		l.cfg.Log.Warn("the link is down", "broker", l.cfg.Broker.Redacted())
+	}
+	l.cfg.Observer.LinkDown(protocol.RungTCP, "the connection was lost")
+}
+
+// refused hears of each connection attempt that failed.
+func (l *Link) refused(err error) {
+	rung := protocol.RungTCP
+	var connack *autopaho.ConnackError
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &connack):
+		rung = protocol.RungConnack
+	case errors.As(err, &dns):
+		rung = protocol.RungDNS
+	}
+	l.cfg.Observer.LinkDown(rung, err.Error())
+}
+
+func (l *Link) goodbye(ctx context.Context, cm *autopaho.ConnectionManager) {
+	l.mu.Lock()
+	online := l.client != nil
+	p := protocol.Presence{Session: l.session, Epoch: l.store.Epoch(), Graceful: true}
+	l.mu.Unlock()
+	if !online {
+		return
+	}
+	if _, err := cm.Publish(ctx, &paho.Publish{Topic: l.cfg.Gateway.PresenceTopic(), Payload: p.Encode(), QoS: 1, Retain: true}); err != nil {
+		l.cfg.Log.Debug("goodbye was not heard", "err", err)
+	}
+}
