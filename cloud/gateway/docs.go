@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"bytes"
+	_ "embed"
+	"html/template"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+//go:embed docs.html
+var docsHTML string
+
+//go:embed docs.css
+var docsCSS []byte
+
+var docsTemplate = template.Must(template.New("docs").Parse(docsHTML))
+
+// docsPage renders the document as one page without scripts, so that it reads
+// the same on a machine that has no way out.
+func docsPage(spec *huma.OpenAPI) ([]byte, error) {
+	type param struct{ Name, In, Type, Doc, Default string }
+	type field struct{ Name, Type, Doc string }
+	type schema struct {
+		Name   string
+		Fields []field
+	}
+	type operation struct {
+		ID, Path, Summary, Description, Example, Body string
+		Required                                      bool
+		Params                                        []param
+	}
+	type section struct {
+		Name, Description string
+		Operations        []operation
+	}
+	var sections []section
+	for _, tag := range spec.Tags {
+		s := section{Name: tag.Name, Description: tag.Description}
+		for _, path := range slices.Sorted(maps.Keys(spec.Paths)) {
+			op := spec.Paths[path].Get
+			if !slices.Contains(op.Tags, tag.Name) {
+				continue
+			}
+			o := operation{ID: op.OperationID, Path: path, Summary: op.Summary, Description: op.Description, Example: exampleOf(path, op)}
+			for _, p := range op.Parameters {
+				o.Params = append(o.Params, param{p.Name, p.In, typeName(p.Schema), p.Description, defaultOf(p)})
+			}
+			if c := op.Responses["200"].Content["application/json"]; c != nil && c.Schema != nil {
+				o.Body = strings.TrimPrefix(c.Schema.Ref, "#/components/schemas/")
+			}
+			s.Operations = append(s.Operations, o)
+		}
+		sections = append(sections, s)
+	}
+	var schemas []schema
+	all := spec.Components.Schemas.Map()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		s := schema{Name: name}
+		for _, f := range slices.Sorted(maps.Keys(all[name].Properties)) {
+			p := all[name].Properties[f]
+			s.Fields = append(s.Fields, field{f, typeName(p), p.Description})
+		}
+		schemas = append(schemas, s)
+	}
+	var page bytes.Buffer
+	err := docsTemplate.Execute(&page, map[string]any{"Info": spec.Info, "About": strings.Split(spec.Info.Description, "\n"), "Sections": sections, "Schemas": schemas})
+	return page.Bytes(), err
+}
+
+func typeName(s *huma.Schema) string {
+	switch {
+	case s == nil || s.Type == "" && s.Ref == "":
+		return "any"
+	case s.Ref != "":
+		return strings.TrimPrefix(s.Ref, "#/components/schemas/")
+	case s.Type == huma.TypeArray:
+		return "list of " + typeName(s.Items)
+	case len(s.Enum) > 0:
+		var v []string
+		for _, e := range s.Enum {
+			v = append(v, toText(e))
+		}
+		return strings.Join(v, " | ")
+	}
+	return s.Type
+}
+
+func defaultOf(p *huma.Param) string {
+	if p.Required {
+		return "required"
+	}
+	if p.Schema != nil && p.Schema.Default != nil {
+		return toText(p.Schema.Default)
+	}
+	return ""
+}
+
+func exampleOf(path string, op *huma.Operation) string {
+	var query []string
+	for _, p := range op.Parameters {
+		example := ""
+		if p.Schema != nil && len(p.Schema.Examples) > 0 {
+			example = toText(p.Schema.Examples[0])
+		}
+		if p.In == "path" {
+			if example == "" {
+				example = "0af7651916cd43dd8448eb211c80319c"
+			}
+			path = strings.Replace(path, "{"+p.Name+"}", example, 1)
+		} else if p.Required {
+			query = append(query, p.Name+"="+example)
+		}
+	}
+	if len(query) > 0 {
+		path += "?" + strings.Join(query, "&")
+	}
+	return path
+}
+
+func toText(v any) string {
+	if v == nil {
+		return ""
+	}
+	return strings.Trim(strings.TrimSpace(jsonText(v)), `"`)
+}
