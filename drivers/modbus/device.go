@@ -20,6 +20,7 @@ type device struct {
 	points  []point // in the scan's order
 	plan    []*request
 	opened  int      // the wire that the plan was learned on
+	joined  bool     // the plan's parts were put together again; that is tried once
 	breaker *breaker // shared by all devices of the unit
 }
 
@@ -32,7 +33,8 @@ func (d *device) poll(ctx context.Context, m *master, retries int, s *drivers.Sc
 		return err
 	}
 	if d.opened != m.opened {
-		d.opened, d.plan = m.opened, plan(d.points, d.config)
+		d.opened = m.opened
+		d.forget()
 	}
 	p := poll{device: d, master: m, retries: retries, scan: s}
 	p.retest = d.dueForRetest()
@@ -44,6 +46,7 @@ func (d *device) poll(ctx context.Context, m *master, retries int, s *drivers.Sc
 			return err
 		case parts != nil:
 			d.plan = slices.Replace(d.plan, i, i+1, parts...)
+			p.split = true
 		default:
 			if s.Times[r.group].IsZero() {
 				s.Times[r.group] = time.Now()
@@ -51,11 +54,19 @@ func (d *device) poll(ctx context.Context, m *master, retries int, s *drivers.Sc
 			i++
 		}
 	}
-	if p.relearn {
-		d.plan = plan(d.points, d.config)
+	switch {
+	case p.relearn:
+		d.forget()
+	case p.split && !d.joined:
+		// A device that does not like the result refuses it once more, and then
+		// its parts stay apart.
+		d.plan, d.joined = rejoin(d.plan), true
 	}
 	return p.outcome()
 }
+
+// forget begins again with what the profile says.
+func (d *device) forget() { d.plan, d.joined = plan(d.points, d.config), false }
 
 // dueForRetest returns a refused request that is to be asked again, or nil. If
 // the device refuses everything, one is asked in each poll.
@@ -82,6 +93,7 @@ type poll struct {
 	retries int
 	scan    *drivers.Scan
 	retest  *request
+	split   bool // the device refused something that could be split
 	relearn bool // the device is no longer what the plan was learned on
 
 	values int

@@ -83,6 +83,25 @@ func (r *request) part(points []point, served []int) *request {
 	return &request{kind: r.kind, address: first, quantity: uint16(end - int(first)), group: r.group, points: served}
 }
 
+// rejoin puts parts of a split request together again where the device accepted
+// both and there is nothing between them, since halving cuts in arbitrary places.
+func rejoin(plan []*request) []*request {
+	var joined []*request
+	for _, r := range plan {
+		if n := len(joined); n > 0 {
+			last := joined[n-1]
+			end := int(last.address) + int(last.quantity)
+			if last.group == r.group && last.refusal == nil && r.refusal == nil && int(r.address) <= end {
+				last.quantity = uint16(max(end, int(r.address)+int(r.quantity)) - int(last.address))
+				last.points = slices.Concat(last.points, r.points)
+				continue
+			}
+		}
+		joined = append(joined, r)
+	}
+	return joined
+}
+
 // groups returns how many points each request of a fresh plan serves.
 func groups(plan []*request) []int {
 	g := make([]int, len(plan))

@@ -167,3 +167,18 @@ func tempFile(t *testing.T, text string) string {
 	}
 	return name
 }
+
+// link makes name lead to the driver's port of a cable.
+func link(t *testing.T, c *pty.Cable, name string) {
+	t.Helper()
+	port, err := filepath.EvalSymlinks(c.DriverPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(port, name+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		t.Fatal(err)
+	}
+}
