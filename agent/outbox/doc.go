@@ -1,0 +1,20 @@
+// Package outbox is the gateway's durable queue: what the sampler and the
+// other parts of the agent append, the link reads and sends, and only an
+// acknowledgement from the cloud deletes.
+//
+// It owns a folder. The queue is cut into segments, one bbolt file of about
+// 8 MiB each, named by the first seq in it, and deleted whole. Messages are
+// numbered 1, 2, 3 … within the outbox's epoch and committed in groups, at the
+// latest one second after they were appended; urgent ones at once.
+//
+// After a crash or a power cut every message whose ticket said that it is
+// committed is there. A seq that may have been sent is never given again. What
+// cannot be read is put aside, what is left in it is salvaged, and the seqs
+// that are lost are named in a dropped message, which travels to the cloud
+// like any other.
+//
+// It never deletes what is not acknowledged without naming it, never starts
+// over, and never refuses to open because of what its files hold.
+//
+// Next on the path: [tidemark/agent/link.Link].
+package outbox
