@@ -36,9 +36,9 @@ test: setup ## every test, with 10 crash rounds and the model; the log is build/
 
 .PHONY: lint
 lint: build/tools/golangci-lint ## gofmt, go vet, staticcheck and the house rules
-	@bad=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -l); \
-	if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
-	@build/tools/golangci-lint run --timeout 10m ./...
+	@failed=0; bad=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -l); \
+	if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; failed=1; fi; \
+	build/tools/golangci-lint run --timeout 10m ./... || failed=1; exit $$failed
 
 # A go.mod of their own keeps the tools' dependencies out of the products'.
 build/tools/golangci-lint: test/tools/go.mod test/tools/go.sum
