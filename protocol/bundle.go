@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -106,11 +107,11 @@ func OpenBundle(payload []byte) ([]byte, error) {
 		return payload, nil
 	}
 	data, err := zstdDecoder().DecodeAll(payload, nil)
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) || len(data) > MaxBundle {
+		return nil, refuse(ReasonTooLarge, "bundle", "what is in the zstd frame is over the limit of %d bytes", MaxBundle)
+	}
 	if err != nil {
 		return nil, refuse(ReasonMalformed, "bundle: zstd frame", "%w", err)
-	}
-	if len(data) > MaxBundle {
-		return nil, refuse(ReasonTooLarge, "bundle", "%d bytes out of the zstd frame are over the limit of %d", len(data), MaxBundle)
 	}
 	return data, nil
 }

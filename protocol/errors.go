@@ -63,7 +63,10 @@ func at(where string, err error) error {
 	if !errors.As(err, &pe) {
 		return &Error{Reason: ReasonMalformed, Where: where, Err: err}
 	}
-	if pe.Where != "" {
+	switch {
+	case where == "":
+		where = pe.Where
+	case pe.Where != "":
 		where += ": " + pe.Where
 	}
 	return &Error{Reason: pe.Reason, Where: where, Err: pe.Err}

@@ -177,20 +177,26 @@ func ParseSet(text string) (Set, error) {
 	}
 	for part := range strings.SplitSeq(text, ",") {
 		a, b, isRange := strings.Cut(part, "-")
-		first, err := strconv.ParseUint(a, 10, 64)
+		first, ok := parseSeq(a)
 		last := first
-		if err == nil && isRange {
-			last, err = strconv.ParseUint(b, 10, 64)
+		if ok && isRange {
+			last, ok = parseSeq(b)
 		}
-		if err != nil || first == 0 || last < first || isRange && last == first {
+		if !ok || first == 0 || last < first || isRange && last == first {
 			return Set{}, refuse(ReasonMalformed, "set", "%.40q is not a range of seqs", part)
 		}
-		if m := s.Max(); m > 0 && first <= m+1 {
+		if m := s.Max(); m > 0 && first-1 <= m {
 			return Set{}, refuse(ReasonMalformed, "set", "range %.40q is not after the one before it", part)
 		}
 		s.ranges = append(s.ranges, Range{first, last})
 	}
 	return s, nil
+}
+
+// parseSeq reads a seq that has no leading zero.
+func parseSeq(s string) (uint64, bool) {
+	q, err := strconv.ParseUint(s, 10, 64)
+	return q, err == nil && (s[0] != '0' || len(s) == 1)
 }
 
 // MarshalCBOR writes s as an array of unsigned integers: for each range the
@@ -212,8 +218,11 @@ func (s *Set) UnmarshalCBOR(data []byte) error {
 	if err := decMode.Unmarshal(data, &flat); err != nil {
 		return at("set", err)
 	}
-	if len(flat)%2 != 0 || len(flat) > 2*MaxRanges {
-		return refuse(ReasonTooLarge, "set", "%d numbers: not pairs, or more than %d ranges", len(flat), MaxRanges)
+	if len(flat)%2 != 0 {
+		return refuse(ReasonMalformed, "set", "%d numbers are not pairs", len(flat))
+	}
+	if len(flat) > 2*MaxRanges {
+		return refuse(ReasonTooLarge, "set", "%d ranges are over the limit of %d", len(flat)/2, MaxRanges)
 	}
 	ranges := make([]Range, 0, len(flat)/2)
 	var prev uint64

@@ -74,9 +74,12 @@ func ParseTidemarks(text string) (Tidemarks, error) {
 	var t Tidemarks
 	for part := range strings.SplitSeq(text, ";") {
 		epoch, set, ok := strings.Cut(part, ":")
-		e, err := strconv.ParseUint(epoch, 16, 64)
-		if !ok || err != nil || len(epoch) != 16 || len(t) == MaxEpochs {
-			return nil, refuse(ReasonMalformed, "tidemark", "%.60q is not an epoch and its seqs, or there are over %d", part, MaxEpochs)
+		e, err := ParseEpoch(epoch)
+		if !ok || err != nil || e == 0 {
+			return nil, refuse(ReasonMalformed, "tidemark", "%.60q is not an epoch and its seqs", part)
+		}
+		if len(t) == MaxEpochs || slices.ContainsFunc(t, func(m Tidemark) bool { return m.Epoch == e }) {
+			return nil, refuse(ReasonMalformed, "tidemark", "epoch %s stands twice, or there are more than %d", epoch, MaxEpochs)
 		}
 		s, err := ParseSet(set)
 		if err != nil {
@@ -87,11 +90,11 @@ func ParseTidemarks(text string) (Tidemarks, error) {
 	return t, nil
 }
 
-// ParseEpoch reads an epoch as 16 hexadecimal digits.
+// ParseEpoch reads an epoch as 16 hexadecimal digits in lower case.
 func ParseEpoch(s string) (uint64, error) {
 	e, err := strconv.ParseUint(s, 16, 64)
-	if err != nil || len(s) != 16 {
-		return 0, refuse(ReasonMalformed, "epoch", "%.40q is not 16 hexadecimal digits", s)
+	if err != nil || EpochString(e) != s {
+		return 0, refuse(ReasonMalformed, "epoch", "%.40q is not 16 hexadecimal digits in lower case", s)
 	}
 	return e, nil
 }
