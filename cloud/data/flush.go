@@ -1,0 +1,458 @@
+package data
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tidemark/cloud/contract"
+	"tidemark/cloud/data/chunk"
+	"tidemark/protocol"
+)
+
+// run is consecutive readings of a head block that become one row.
+type run struct {
+	series   *series
+	block    *headBlock
+	from, to int
+}
+
+// written is what a flush added to a partition.
+type written struct {
+	part  *partition
+	hours map[hourKey]hourCount
+}
+
+// flusher writes batches until the ETL closes the channel. A flush that fails
+// is tried again, so that nothing is left out; readings wait in the stream.
+func (s *Service) flusher(ctx context.Context) error {
+	for b := range s.flushes {
+		start := time.Now()
+		wait, failures := 100*time.Millisecond, 0
+		for {
+			err := s.flush(b)
+			if err == nil {
+				break
+			}
+			if failures++; failures == 1 {
+				s.cfg.Log.Error("readings cannot be stored; trying again, they are safe in the stream", "dir", s.cfg.Dir, "err", err)
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("data: stopped while readings could not be stored: %w; they are in the stream and are stored at the next start", err)
+			case <-time.After(wait):
+			}
+			wait = min(2*wait, 10*time.Second)
+		}
+		if failures > 0 {
+			s.cfg.Log.Info("readings are stored again", "attempt", failures, "dur", time.Since(start))
+		}
+		s.metrics.flush.Observe(time.Since(start).Seconds())
+		s.finished <- struct{}{}
+	}
+	return nil
+}
+
+// flush writes b: new series, then each file, the unplaced readings last, then
+// the position of all. It may be called again after an error.
+func (s *Service) flush(b *batch) error {
+	if len(b.moved) > 0 {
+		s.layout.Lock()
+		defer s.layout.Unlock()
+	}
+	if err := s.catalog.saveNew(); err != nil {
+		return err
+	}
+	runs, err := s.cut(b)
+	if err != nil {
+		return err
+	}
+	if u := s.parts.get(unplacedName); len(b.moved) > 0 && runs[u] == nil {
+		if err := s.loadPartition(u); err != nil {
+			return err
+		}
+		runs[u] = []run{}
+	}
+	order := make([]*partition, 0, len(runs))
+	for p := range runs {
+		order = append(order, p)
+	}
+	slices.SortFunc(order, func(x, y *partition) int { return cmp.Compare(x.name, y.name) }) // "unplaced" follows every digit and "other"
+	for _, p := range order {
+		err := s.writePartition(p, runs[p], b)
+		if err != nil {
+			p.forget()
+			if damaged(err) {
+				s.setAside(p, err)
+			}
+			return err
+		}
+	}
+	return s.catalog.commit(b)
+}
+
+func (s *Service) setAside(p *partition, cause error) {
+	s.cfg.Log.Error("a file of readings is damaged", "err", s.parts.setAside(p, cause))
+	s.metrics.damaged.Inc()
+}
+
+// loadPartition loads p; a damaged one is set aside first.
+func (s *Service) loadPartition(p *partition) error {
+	err := p.load(s.catalog, s.flushed)
+	if damaged(err) {
+		s.setAside(p, err)
+		err = p.load(s.catalog, s.flushed)
+	}
+	return err
+}
+
+// cut divides the batch into runs of one hour and file. What a file has
+// already, as after a crash, is left out.
+func (s *Service) cut(b *batch) (map[*partition][]run, error) {
+	out := map[*partition][]run{}
+	c := cutter{s: s, out: out, names: map[string]target{}}
+	for _, ser := range b.touched {
+		for _, block := range ser.flushing {
+			if err := c.cut(ser, block); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+type cutter struct {
+	s     *Service
+	out   map[*partition][]run
+	names map[string]target
+}
+
+// target is a partition, and the position up to which it is complete.
+type target struct {
+	part     *partition
+	position uint64
+}
+
+func (c *cutter) target(name string) (target, error) {
+	t, ok := c.names[name]
+	if !ok {
+		t.part = c.s.parts.get(name)
+		if err := c.s.loadPartition(t.part); err != nil {
+			return t, err
+		}
+		t.part.mu.Lock()
+		t.position = t.part.position
+		t.part.mu.Unlock()
+		c.names[name] = t
+	}
+	return t, nil
+}
+
+func (c *cutter) cut(ser *series, b *headBlock) error {
+	var open target
+	start := 0
+	hourStart, hourEnd := int64(0), int64(0)
+	end := func(i int) {
+		if open.part != nil && i > start {
+			c.out[open.part] = append(c.out[open.part], run{ser, b, start, i})
+		}
+		open, start = target{}, i
+	}
+	for k := range b.origin {
+		o, last := &b.origin[k], b.Len()
+		if k+1 < len(b.origin) {
+			last = b.origin[k+1].at
+		}
+		for i := o.at; i < last; i++ {
+			t := b.Times[i]
+			same := open.part != nil && t >= hourStart && t < hourEnd && o.position > open.position
+			if same && (b.boot != 0 || t >= 0 && t <= o.committedMs) {
+				continue // the usual case: surely the same file
+			}
+			name := unplacedName
+			if b.boot == 0 {
+				name = partitionName(t, o.committedMs)
+			}
+			to, err := c.target(name)
+			if err != nil {
+				return err
+			}
+			if same && to.part == open.part {
+				continue
+			}
+			end(i)
+			if o.position > to.position {
+				hour := floorDiv(t, hourMs)
+				open, start, hourStart, hourEnd = to, i, hour*hourMs, (hour+1)*hourMs
+			}
+		}
+	}
+	end(b.Len())
+	return nil
+}
+
+func (s *Service) writePartition(p *partition, runs []run, b *batch) error {
+	db, err := p.conn()
+	if err != nil {
+		return err
+	}
+	tx, err := db.Begin()
+	if err != nil {
+		return fmt.Errorf("data: write %s: %w", p.path, err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit it has nothing to do
+	w := written{p, map[hourKey]hourCount{}}
+	if err := insertRuns(tx, runs, b, w.hours); err != nil {
+		return fmt.Errorf("data: write %s: %w", p.path, err)
+	}
+	if err := addHours(tx, w.hours); err != nil {
+		return fmt.Errorf("data: write %s: %w", p.path, err)
+	}
+	if p.name == unplacedName {
+		if err := s.removeMoved(tx, b); err != nil {
+			return fmt.Errorf("data: write %s: %w", p.path, err)
+		}
+	}
+	if _, err := tx.Exec(`INSERT OR REPLACE INTO meta VALUES('position', ?)`, int64(b.last)); err != nil {
+		return fmt.Errorf("data: write %s: %w", p.path, err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("data: write %s: %w", p.path, err)
+	}
+	p.mu.Lock()
+	p.position = b.last
+	p.mu.Unlock()
+	b.done = append(b.done, w)
+	return nil
+}
+
+func insertRuns(tx *sql.Tx, runs []run, b *batch, hours map[hourKey]hourCount) error {
+	insert, err := tx.Prepare(`INSERT INTO chunk(series, t0, pos, k, t1, n, bad, level, boot, body) VALUES(?,?,?,?,?,?,?,0,?,?)`)
+	if err != nil {
+		return err
+	}
+	defer insert.Close()
+	var enc chunk.Encoder
+	k := 0
+	for i, r := range runs {
+		if i > 0 && runs[i-1].series != r.series {
+			k = 0
+		}
+		block := r.block.Slice(r.from, r.to)
+		t0, t1 := block.Bounds()
+		n, bad := int64(block.Len()), int64(block.Bad())
+		if _, err := insert.Exec(r.series.id, t0, int64(b.last), k, t1, n, bad, int64(r.block.boot), enc.Encode(&block)); err != nil {
+			return err
+		}
+		k++
+		key := hourKey{r.series.gateway.id, floorDiv(t0, hourMs)}
+		h := hours[key]
+		h.n, h.bad, h.live = h.n+n, h.bad+bad, h.live+n
+		h.touched = max(h.touched, b.asOfUs/1000)
+		hours[key] = h
+	}
+	return nil
+}
+
+func addHours(tx *sql.Tx, hours map[hourKey]hourCount) error {
+	for k, h := range hours {
+		_, err := tx.Exec(`INSERT INTO hours VALUES(?,?,?,?,?,?) ON CONFLICT(gateway, hour) DO UPDATE SET
+			n=n+excluded.n, bad=bad+excluded.bad, live=live+excluded.live, touched=max(touched, excluded.touched)`,
+			k.gateway, k.hour, h.n, h.bad, h.live, h.touched)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeMoved removes the readings that this batch has placed.
+func (s *Service) removeMoved(tx *sql.Tx, b *batch) error {
+	for _, m := range b.moved {
+		for _, id := range s.catalog.seriesOf(m.gateway) {
+			if _, err := tx.Exec(`DELETE FROM chunk WHERE series=? AND boot=? AND pos<=?`, id, int64(m.boot), int64(b.last)); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(`DELETE FROM hours WHERE gateway=?`, m.gateway); err != nil {
+			return err
+		}
+		left := map[hourKey]hourCount{}
+		for _, id := range s.catalog.seriesOf(m.gateway) {
+			if err := countSeries(tx, id, m.gateway, left); err != nil {
+				return err
+			}
+		}
+		if err := addHours(tx, left); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func countSeries(tx *sql.Tx, id, gateway int64, into map[hourKey]hourCount) error {
+	rows, err := tx.Query(`SELECT t0, n, bad FROM chunk WHERE series=?`, id)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t0, n, bad int64
+		if err := rows.Scan(&t0, &n, &bad); err != nil {
+			return err
+		}
+		k := hourKey{gateway, floorDiv(t0, hourMs)}
+		h := into[k]
+		h.n, h.bad, h.live = h.n+n, h.bad+bad, h.live+n
+		into[k] = h
+	}
+	return rows.Err()
+}
+
+// forget has position and hours read again before they are used.
+func (p *partition) forget() {
+	p.mu.Lock()
+	p.loaded = false
+	p.mu.Unlock()
+}
+
+// finish makes a flush that is done the state that queries see.
+func (s *Service) finish() {
+	s.mu.Lock()
+	b := s.flushing
+	for _, w := range b.done {
+		w.part.apply(w.hours, len(b.moved) > 0)
+	}
+	for _, ser := range b.touched {
+		for _, block := range ser.flushing {
+			s.recycle(block)
+		}
+		ser.flushing = nil
+	}
+	for _, m := range b.moved {
+		delete(s.moved, m)
+	}
+	s.flushing, s.flushed = nil, b.last
+	s.mu.Unlock()
+	s.metrics.position.Set(float64(b.last))
+	s.markHop(b)
+}
+
+// recycle keeps a block for the next flush, as long as all that are kept are
+// no more than one flush.
+func (s *Service) recycle(b *headBlock) {
+	if size := cap(b.Times); size > 0 && s.freeSize+size <= s.cfg.FlushReadings {
+		s.freeSize += size
+		b.Reset()
+		b.origin, b.boot = b.origin[:0], 0
+		s.free = append(s.free, b)
+	}
+}
+
+// apply adds what a flush wrote to the counts. A file that was ahead of what
+// was served is counted again from itself.
+func (p *partition) apply(hours map[hourKey]hourCount, moved bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ahead || moved && p.name == unplacedName {
+		p.loaded, p.ahead = false, false
+	}
+	if !p.loaded {
+		return
+	}
+	for k, add := range hours {
+		h := p.hour(k)
+		h.n, h.bad, h.live = h.n+add.n, h.bad+add.bad, h.live+add.live
+		h.touched = max(h.touched, add.touched)
+	}
+}
+
+func (s *Service) markHop(b *batch) {
+	mark, err := json.Marshal(contract.HopMark{Stage: protocol.Stored, Through: b.last, TimeUs: time.Now().UnixMicro()})
+	if err == nil {
+		err = s.conn.Publish(contract.SubjectHop+string(protocol.Stored), mark)
+	}
+	if err != nil {
+		s.cfg.Log.Warn("the hop mark of what was stored cannot be published", "err", err)
+	}
+}
+
+// saveNew writes gateways and series that data.db does not have yet.
+func (c *catalog) saveNew() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var gws []*gateway
+	for _, g := range c.gateways {
+		if !g.saved {
+			gws = append(gws, g)
+		}
+	}
+	if len(gws) == 0 && len(c.unsaved) == 0 {
+		return nil
+	}
+	tx, err := c.db.Begin()
+	if err != nil {
+		return fmt.Errorf("data: write data.db: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit it has nothing to do
+	for _, g := range gws {
+		if _, err := tx.Exec(`INSERT OR IGNORE INTO gateway VALUES(?,?,?)`, g.id, g.addr.Site, g.addr.Name); err != nil {
+			return fmt.Errorf("data: write data.db: %w", err)
+		}
+	}
+	for _, s := range c.unsaved {
+		_, err := tx.Exec(`INSERT INTO series VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET unit=excluded.unit, kind=excluded.kind`,
+			s.id, s.gateway.id, s.point, s.unit, s.kind)
+		if err != nil {
+			return fmt.Errorf("data: write data.db: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("data: write data.db: %w", err)
+	}
+	for _, g := range gws {
+		g.saved = true
+	}
+	c.unsaved = nil
+	return nil
+}
+
+// commit writes the position up to which all files are complete, with the
+// clocks that were learned on the way.
+func (c *catalog) commit(b *batch) error {
+	tx, err := c.db.Begin()
+	if err != nil {
+		return fmt.Errorf("data: write data.db: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit it has nothing to do
+	for k, v := range b.clocks {
+		if _, e := tx.Exec(`INSERT OR REPLACE INTO clock VALUES(?,?,?,?)`, k.gateway, int64(k.boot), int64(v.mono), v.utc); e != nil {
+			err = errors.Join(err, e)
+		}
+	}
+	_, e := tx.Exec(`INSERT OR REPLACE INTO meta VALUES('position', ?), ('as_of_us', ?)`, int64(b.last), b.asOfUs)
+	if err = errors.Join(err, e); err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		return fmt.Errorf("data: write data.db: %w", err)
+	}
+	return nil
+}
+
+func (c *catalog) seriesOf(gateway int64) []int64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var ids []int64
+	if g := c.byGWID[gateway]; g != nil {
+		for _, s := range g.series {
+			ids = append(ids, s.id)
+		}
+	}
+	return ids
+}
