@@ -25,6 +25,8 @@ type Alert struct {
 	FiredMs   int64  `json:"fired_ms"` // event time at which the condition had held for its "for"
 	SinceMs   int64  `json:"since_ms"` // event time at which the condition began to hold
 	ClearedMs int64  `json:"cleared_ms,omitempty"`
+	// ClearedReason is set where no reading cleared it: rule_removed or rule_changed.
+	ClearedReason string `json:"cleared_reason,omitempty"`
 	// Values are the points of the condition when it fired, device.point to value.
 	Values  map[string]any `json:"values,omitempty"`
 	TraceID string         `json:"trace_id"` // of the message that fired it
