@@ -133,13 +133,11 @@ func (b *bundle) without(have protocol.Set, lookup protocol.LookupSchema) ([]byt
 	}
 	var rest []*protocol.Message
 	for _, m := range b.messages {
-		m, err := m.Without(have, lookup)
+		left, err := m.Without(have, lookup)
 		if err != nil {
 			return nil, fresh, err
 		}
-		if m != nil {
-			rest = append(rest, m)
-		}
+		rest = append(rest, left...)
 	}
 	if len(rest) == 0 { // only dead letters are new: an entry without messages carries the tidemark
 		return nil, fresh, nil
