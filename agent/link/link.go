@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"sync"
@@ -63,7 +64,9 @@ const (
 	ackTimeout   = 15 * time.Second // after which a bundle is sent again
 	firstAckWait = 3 * time.Second  // for the tidemark after a birth, before it is asked for again
 	minBackoff   = 100 * time.Millisecond
-	maxBackoff   = 5 * time.Second
+	// A SYN is sent again after 1 s and 3 s (RFC 6298 section 2): within this
+	// time a way that has come back is found.
+	dialTimeout = 4 * time.Second
 )
 
 // Link is the connection to the receiver.
@@ -122,7 +125,7 @@ func (l *Link) mqttConfig() autopaho.ClientConfig {
 		KeepAlive:                     uint16(l.cfg.KeepAlive / time.Second),
 		CleanStartOnInitialConnection: true,
 		ConnectTimeout:                10 * time.Second,
-		ReconnectBackoff:              autopaho.NewExponentialBackoff(minBackoff, maxBackoff, 2*minBackoff, 2),
+		ReconnectBackoff:              backoff,
 		AttemptConnection:             l.dial,
 		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 			c.CleanStart = true // nothing is kept in sessions
@@ -143,9 +146,28 @@ func (l *Link) mqttConfig() autopaho.ClientConfig {
 	}
 }
 
+// backoff returns how long to wait before connection attempt n. For some
+// minutes it stays near a second, so that a link that is back is used at once;
+// then the fleet of a cloud that is down must not hammer it.
+func backoff(n int) time.Duration {
+	const quick = 300
+	var most time.Duration
+	switch {
+	case n == 0:
+		return 0
+	case n < 4:
+		most = minBackoff << n
+	case n < quick:
+		most = time.Second
+	default:
+		most = 10 * time.Second
+	}
+	return most/2 + rand.N(most/2) // spread, so that gateways do not move as one
+}
+
 // dial connects over TCP and counts what passes.
 func (l *Link) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (net.Conn, error) {
-	d := net.Dialer{Timeout: 10 * time.Second}
+	d := net.Dialer{Timeout: dialTimeout, Control: giveUpEarly}
 	c, err := d.DialContext(ctx, "tcp", u.Host)
 	if err != nil {
 		return nil, err

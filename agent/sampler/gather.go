@@ -63,6 +63,7 @@ type batch struct {
 	// are counted from here by monotonic time.
 	wall  int64
 	began time.Time
+	told  bool // a message was appended in this run
 
 	times    []int64
 	readings []protocol.Reading
@@ -113,7 +114,11 @@ func (t *batch) add(ctx context.Context, s *drivers.Scan) error {
 	for g, at := range s.Times {
 		t.times[g] = t.millis(at)
 	}
-	return t.builder.Add(t.times, t.readings)
+	if err := t.builder.Add(t.times, t.readings); err != nil || t.told {
+		return err
+	}
+	t.told = true // the first reading does not wait: somebody may be watching for it
+	return t.flush(ctx)
 }
 
 // millis places a reading's time on the message's wall clock.
