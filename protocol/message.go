@@ -254,8 +254,8 @@ func decodeMessage(data []byte, prev *Message) (*Message, []byte, error) {
 	switch {
 	case m.Epoch == 0 || m.Seq == 0:
 		return nil, nil, refuse(ReasonMalformed, "", "epoch or seq is 0")
-	case w.Trace != nil && len(w.Trace) != 24:
-		return nil, nil, refuse(ReasonMalformed, "", "a trace of %d bytes, not 24", len(w.Trace))
+	case w.Trace != nil && (len(w.Trace) != 24 || [16]byte(w.Trace) == TraceID{}):
+		return nil, nil, refuse(ReasonMalformed, "", "a trace of %d bytes, not 24, or of zeros", len(w.Trace))
 	case len(w.ReqID) > 128 || len(w.ReqCode) > 128 || len(w.Reason) > MaxText:
 		return nil, nil, refuse(ReasonTooLarge, "", "a request id, request code or reason that is too long")
 	case w.RespCode != "" && !w.RespCode.Valid():
