@@ -11,6 +11,7 @@ import (
 	"github.com/aldas/go-modbus-client/packet"
 
 	"tidemark/drivers"
+	"tidemark/drivers/modbus/line"
 )
 
 // BusConfig is what a profile says about a line.
@@ -84,29 +85,12 @@ func checkTCP(address string) error {
 	return nil
 }
 
-// silence is how long the line is to be quiet before a request, and character
-// how long one takes (MODBUS over Serial Line V1.02, 2.5.1.1: 11 bits; t3.5 is
-// fixed above 19200 baud).
-func (c *BusConfig) silence() time.Duration {
-	switch {
-	case c.Turnaround != nil:
-		return *c.Turnaround
-	case c.TCP != "":
-		return 0
-	case c.Baud > 19200:
-		return 1750 * time.Microsecond
+// line returns the configuration as the line takes it.
+func (c *BusConfig) line() line.Config {
+	return line.Config{
+		Port: c.Port, TCP: c.TCP, Baud: c.Baud, StopBits: c.StopBits, Timeout: c.Timeout, Turnaround: c.Turnaround,
+		Parity: map[string]line.Parity{"even": line.Even, "odd": line.Odd}[c.Parity],
 	}
-	return c.character() * 7 / 2
-}
-
-func (c *BusConfig) character() time.Duration { return 11 * time.Second / time.Duration(c.Baud) }
-
-// name is the line's name for people.
-func (c *BusConfig) name() string {
-	if c.TCP != "" {
-		return "tcp " + c.TCP
-	}
-	return c.Port
 }
 
 // DeviceConfig is what a profile says about a slave.
@@ -187,12 +171,12 @@ func (c *PointConfig) Validate() error {
 }
 
 // register returns the one kind and address that the point names.
-func (c *PointConfig) register() (k kind, address int, field string, err error) {
+func (c *PointConfig) register() (k line.Kind, address int, field string, err error) {
 	var named []string
 	for _, r := range []struct {
-		kind    kind
+		kind    line.Kind
 		address *int
-	}{{coil, c.Coil}, {discrete, c.Discrete}, {input, c.Input}, {holding, c.Holding}} {
+	}{{line.Coil, c.Coil}, {line.Discrete, c.Discrete}, {line.Input, c.Input}, {line.Holding, c.Holding}} {
 		if r.address != nil {
 			k, address = r.kind, *r.address
 			named = append(named, r.kind.String())

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -123,22 +124,6 @@ func TestFraction(t *testing.T) {
 	}
 }
 
-func TestTurnaround(t *testing.T) {
-	for baud, want := range map[int]time.Duration{
-		1200: 32083333, 9600: 4010416, 19200: 2005207, 38400: 1750000, 115200: 1750000,
-	} {
-		c := newBus().(*BusConfig)
-		c.Baud = baud
-		if got := c.silence(); got.Round(time.Microsecond) != want.Round(time.Microsecond) {
-			t.Errorf("%d baud: %v, want %v", baud, got, want)
-		}
-	}
-	c, none := newBus().(*BusConfig), time.Duration(0)
-	if c.Turnaround = &none; c.silence() != 0 {
-		t.Error("turnaround: 0s was not taken")
-	}
-}
-
 func TestPlan(t *testing.T) {
 	for name, c := range map[string]struct {
 		device string
@@ -197,7 +182,7 @@ func TestBreaker(t *testing.T) {
 		if b.open(now) || b.probing() {
 			t.Fatalf("open after %d failures", i)
 		}
-		b.failed(now, errSilent)
+		b.failed(now, errors.New("silent"))
 	}
 	for rest := restMin; ; rest = min(2*rest, restMax) {
 		if !b.open(now.Add(rest-1)) || b.open(now.Add(rest)) || !b.probing() {
@@ -206,7 +191,7 @@ func TestBreaker(t *testing.T) {
 		if now = now.Add(rest); rest == restMax {
 			break
 		}
-		b.failed(now, errSilent)
+		b.failed(now, errors.New("silent"))
 	}
 	if !b.answered() || b.open(now) || b.probing() {
 		t.Error("an answer did not end the rest")

@@ -3,10 +3,14 @@ package modbus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/aldas/go-modbus-client/packet"
+
 	"tidemark/drivers"
+	"tidemark/drivers/modbus/line"
 )
 
 // retryRefused is after how long a register that the device refused is asked
@@ -25,18 +29,18 @@ type device struct {
 }
 
 // poll reads the device into s.
-func (d *device) poll(ctx context.Context, m *master, retries int, s *drivers.Scan) error {
+func (d *device) poll(ctx context.Context, l *line.Line, retries int, s *drivers.Scan) error {
 	if now := time.Now(); d.breaker.open(now) {
 		return d.breaker.err(d.unit, now)
 	}
-	if err := m.connect(ctx); err != nil {
+	if err := l.Connect(ctx); err != nil {
 		return err
 	}
-	if d.opened != m.opened {
-		d.opened = m.opened
+	if d.opened != l.Opened() {
+		d.opened = l.Opened()
 		d.forget()
 	}
-	p := poll{device: d, master: m, retries: retries, scan: s}
+	p := poll{device: d, line: l, retries: retries, scan: s}
 	p.retest = d.dueForRetest()
 	for i := 0; i < len(d.plan); {
 		r := d.plan[i]
@@ -89,7 +93,7 @@ func (d *device) dueForRetest() *request {
 // poll is one poll of a device under way.
 type poll struct {
 	device  *device
-	master  *master
+	line    *line.Line
 	retries int
 	scan    *drivers.Scan
 	retest  *request
@@ -122,20 +126,24 @@ func (p *poll) request(ctx context.Context, r *request) ([]*request, error) {
 	if d.breaker.probing() {
 		retries = 0
 	}
-	data, err := p.master.ask(ctx, r.question(d.unit), retries)
+	q := r.question(d.unit)
+	data, err := p.line.Ask(ctx, q, retries)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	var exc *exceptionError
+	if err != nil {
+		err = fmt.Errorf("modbus: %v: %w", q, err)
+	}
+	var exc *line.ExceptionError
 	switch {
 	case err == nil:
 		p.answered()
 		p.relearn = p.relearn || r.refusal != nil
 		p.take(r, data)
-	case errors.As(err, &exc) && !exc.absent():
+	case errors.As(err, &exc) && !exc.Absent():
 		p.answered()
 		return p.refused(r, exc), nil
-	case reasonOf(err) == drivers.ReasonPort:
+	case line.ReasonOf(err) == drivers.ReasonPort:
 		p.fail(r, err)
 	default:
 		d.breaker.failed(time.Now(), err)
@@ -154,13 +162,13 @@ func (p *poll) answered() {
 
 // refused handles an exception: registers that the device does not have are
 // isolated, so that the others can be read.
-func (p *poll) refused(r *request, exc *exceptionError) []*request {
-	if exc.code == 2 || exc.code == 3 { // illegal data address, illegal data value
+func (p *poll) refused(r *request, exc *line.ExceptionError) []*request {
+	if exc.Code == 2 || exc.Code == 3 { // illegal data address, illegal data value
 		if parts := r.split(p.device.points); parts != nil {
 			return parts
 		}
 	}
-	if exc.code >= 1 && exc.code <= 3 {
+	if exc.Code >= 1 && exc.Code <= 3 {
 		r.refusal, r.refusedAt = exc, time.Now()
 	}
 	p.fail(r, exc)
@@ -169,7 +177,7 @@ func (p *poll) refused(r *request, exc *exceptionError) []*request {
 
 // take puts the values of an answer into the scan.
 func (p *poll) take(r *request, data []byte) {
-	if r.kind.isBit() {
+	if r.kind.IsBit() {
 		for _, i := range r.points {
 			n := p.device.points[i].address - r.address
 			p.scan.Set(i, drivers.BoolValue(data[n/8]>>(n%8)&1 == 1))
@@ -177,7 +185,11 @@ func (p *poll) take(r *request, data []byte) {
 		}
 		return
 	}
-	regs := registers(data)
+	regs, err := packet.NewRegisters(data, 0)
+	if err != nil {
+		p.fail(r, &drivers.ReadError{Reason: drivers.ReasonProtocol, Err: err})
+		return
+	}
 	for _, i := range r.points {
 		pt := &p.device.points[i]
 		v, reason := pt.value(regs, pt.address-r.address)
@@ -192,7 +204,7 @@ func (p *poll) take(r *request, data []byte) {
 }
 
 func (p *poll) fail(r *request, err error) {
-	reason := reasonOf(err)
+	reason := line.ReasonOf(err)
 	for _, i := range r.points {
 		p.scan.Fail(i, reason)
 	}

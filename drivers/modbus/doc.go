@@ -1,25 +1,16 @@
 // Package modbus reads Modbus slaves, over a serial line (RTU) or TCP.
 //
-// It owns the line: which question is on it, whose answer may be taken, and how
-// long to wait. The rules, from the bottom up:
+// It owns what a profile says of slaves, and turns answers into readings; what
+// is on the line at any time is package [tidemark/drivers/modbus/line]'s.
 //
-//   - A wire is an open port or connection. A port is locked against other
-//     programs, and opened anew when it vanishes, when the path leads to another
-//     device, or when nothing at all answers on it any more.
-//   - An exchange puts one question and waits for its answer. What does not fit
-//     the question in unit, function, length and checksum (on TCP also in
-//     transaction) is never taken for the answer.
-//   - RTU answers carry no number, so after a question that stayed open a late
-//     answer could pass for the next one of the same form. The master therefore
-//     asks for a different number of registers first, until an answer of that
-//     form shows that nothing older is under way.
+//   - A plan joins the points of a device into few requests. If the device
+//     refuses one, the plan is split until the registers that it does not have
+//     are alone; those are left out and tried again now and then. The points of
+//     a request share one time, also after it was split.
 //   - A breaker for each slave stops asking one that is dead, and probes it with
 //     a single request, less and less often up to every 30 s. So it costs its
 //     neighbours on the line next to nothing, and is back after an outage in no
 //     more time than the outage took.
-//   - A plan joins the points of a device into few requests. If the device
-//     refuses one, the plan is split until the registers that it does not have
-//     are alone; those are left out and tried again now and then.
 //
 // # Profile
 //
@@ -61,17 +52,13 @@
 // # Reasons
 //
 // Besides the shared ones: exception_N for Modbus exception N (2 is an address
-// that the device does not have; [ReasonException] makes the word). A value is
+// that the device does not have; [line.ReasonException] makes the word). A value is
 // out of range when it is not a number, is no_value, or is a uint64 above the
 // largest int64.
 //
-// # Sources
-//
-// MODBUS Application Protocol V1.1b3; MODBUS over Serial Line V1.02, 2.5.1.1
-// (RTU framing, t3.5); MODBUS Messaging on TCP/IP V1.0b.
-//
-// What it never does: write to a device, log, or give a number of which it can't
-// tell that it answers the question.
+// It keeps nothing, so there is nothing to promise after a crash. What it never
+// does: write to a device, log, or give a number of which it can't tell that it
+// answers the question.
 //
 // Next on the path: the agent's sampler, which calls the sensor's Read.
 package modbus

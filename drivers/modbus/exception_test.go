@@ -11,6 +11,7 @@ import (
 
 	"tidemark/drivers"
 	"tidemark/drivers/drivertest/pty"
+	"tidemark/drivers/modbus/line"
 	"tidemark/drivers/modbus/slave"
 )
 
@@ -46,7 +47,7 @@ func TestRefusedRegistersAreIsolated(t *testing.T) {
 		got, err := l.poll(0)
 		for name, r := range got {
 			if strings.HasPrefix(name, "absent") {
-				if r.Reason != ReasonException(2) {
+				if r.Reason != line.ReasonException(2) {
 					t.Fatalf("%s is %+v, %v", name, r, err)
 				}
 			} else if r.Quality != drivers.Good || r.Value != knownValues()["boiler."+name] {
@@ -71,7 +72,7 @@ func TestRefusalEnds(t *testing.T) {
 	t.Parallel()
 	s, port := ours(t, 1)
 	l := openLine(t, profile(t, "port: "+port, "unit: 1", map[string]string{"a": "holding: 0", "b": "holding: 1", "c": "input: 0"}))
-	if _, err := l.poll(0); drivers.ReasonOf(err) != ReasonException(2) {
+	if _, err := l.poll(0); drivers.ReasonOf(err) != line.ReasonException(2) {
 		t.Fatal(err)
 	}
 	s.Bank.Set(slave.Holding, 0, 5, 6)
@@ -81,7 +82,7 @@ func TestRefusalEnds(t *testing.T) {
 	}
 	// A refusal that says nothing of registers is not remembered.
 	s.Refuse(6)
-	if _, err := l.poll(0); drivers.ReasonOf(err) != ReasonException(6) || !strings.Contains(err.Error(), "busy") {
+	if _, err := l.poll(0); drivers.ReasonOf(err) != line.ReasonException(6) || !strings.Contains(err.Error(), "busy") {
 		t.Fatal(err)
 	}
 	s.Refuse(0)
@@ -96,7 +97,7 @@ func TestGatewayWithoutTheSlave(t *testing.T) {
 	s, port := ours(t, 1)
 	s.Refuse(11)
 	l := openLine(t, profile(t, "port: "+port, "unit: 1", map[string]string{"a": "holding: 0"}))
-	l.until(0, "a", ReasonException(11))
+	l.until(0, "a", line.ReasonException(11))
 	l.until(0, "a", drivers.ReasonBreaker)
 }
 

@@ -18,28 +18,29 @@ import (
 
 	"tidemark/drivers"
 	"tidemark/drivers/drivertest/pty"
+	"tidemark/drivers/modbus/line"
 )
 
-// line is an open bus under test.
-type line struct {
+// reader is an open bus under test.
+type reader struct {
 	t      *testing.T
 	sensor drivers.Sensor
 	scan   drivers.Scan
 }
 
-func openLine(t *testing.T, spec drivers.BusSpec) *line {
+func openLine(t *testing.T, spec drivers.BusSpec) *reader {
 	t.Helper()
 	s, err := Driver().Open(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return &line{t: t, sensor: s}
+	return &reader{t: t, sensor: s}
 }
 
 // poll reads device i. It returns the readings by name, each with the poll's
 // reason if the poll as a whole failed.
-func (l *line) poll(i int) (map[string]drivers.Reading, error) {
+func (l *reader) poll(i int) (map[string]drivers.Reading, error) {
 	l.t.Helper()
 	spec := l.sensor.Scans()[i]
 	l.scan.Reset(&spec)
@@ -57,7 +58,7 @@ func (l *line) poll(i int) (map[string]drivers.Reading, error) {
 }
 
 // until polls device i until the point has the reason; empty means good.
-func (l *line) until(i int, point, reason string) drivers.Reading {
+func (l *reader) until(i int, point, reason string) drivers.Reading {
 	l.t.Helper()
 	var got map[string]drivers.Reading
 	var err error
@@ -79,8 +80,13 @@ func whole(f func(frame []byte, to io.Writer) error) pty.Tamper {
 	return func(p []byte, to io.Writer) error {
 		buf = append(buf, p...)
 		for len(buf) >= 5 {
-			n := soundFrame(buf)
-			if n == 0 {
+			n := 8 // a request
+			if answers := buf[1]&0x80 != 0; answers {
+				n = 5
+			} else if k := 3 + int(buf[2]) + 2; !sound(buf, n) {
+				n = k
+			}
+			if !sound(buf, n) {
 				return nil
 			}
 			frame := append([]byte(nil), buf[:n]...)
@@ -91,6 +97,11 @@ func whole(f func(frame []byte, to io.Writer) error) pty.Tamper {
 		}
 		return nil
 	}
+}
+
+// sound reports whether the first n bytes are a frame with a right checksum.
+func sound(b []byte, n int) bool {
+	return len(b) >= n && binary.LittleEndian.Uint16(b[n-2:]) == packet.CRC16(b[:n-2])
 }
 
 // seal puts a right checksum at the end of a frame.
@@ -120,7 +131,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		"truncated":        {drivers.ReasonChecksum, func(f []byte) []byte { return f[:len(f)-1] }},
 		"one byte":         {drivers.ReasonChecksum, func(f []byte) []byte { return f[:1] }},
 		"noise":            {drivers.ReasonChecksum, func([]byte) []byte { return []byte{0xff, 0, 0xfe, 0x80, 1, 2, 3} }},
-		"exception":        {ReasonException(4), func(f []byte) []byte { return seal([]byte{f[0], f[1] | 0x80, 4, 0, 0}) }},
+		"exception":        {line.ReasonException(4), func(f []byte) []byte { return seal([]byte{f[0], f[1] | 0x80, 4, 0, 0}) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cable.ToDriver(nil)
@@ -261,7 +272,7 @@ func TestPortHeldByAnotherProcess(t *testing.T) {
 	start(t, holder)
 	l := openLine(t, profile(t, "port: "+cable.DriverPort(), "unit: 17", map[string]string{"temp": "holding: 100"}))
 	_, err := l.poll(0)
-	var held *HeldError
+	var held *line.HeldError
 	if !errors.As(err, &held) || drivers.ReasonOf(err) != drivers.ReasonPort {
 		t.Fatalf("a held port: %v", err)
 	}

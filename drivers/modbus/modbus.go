@@ -7,7 +7,11 @@ import (
 	"sync"
 
 	"tidemark/drivers"
+	"tidemark/drivers/modbus/line"
 )
+
+// errClosed is what a Read ends with that Close has ended.
+var errClosed = &drivers.ReadError{Reason: drivers.ReasonCancelled, Err: errors.New("modbus: the bus was closed")}
 
 // Driver returns the driver.
 func Driver() drivers.Driver {
@@ -26,7 +30,8 @@ func Driver() drivers.Driver {
 type sensor struct {
 	scans   []drivers.ScanSpec
 	devices []*device
-	master  *master
+	line    *line.Line
+	retries int
 
 	reading sync.Mutex // held by Read, and by Close when it closes the wire
 
@@ -40,7 +45,7 @@ func open(spec drivers.BusSpec) (drivers.Sensor, error) {
 	if !ok {
 		return nil, fmt.Errorf("modbus: bus %s: the configuration is a %T", spec.Name, spec.Config)
 	}
-	s := &sensor{master: &master{config: config, owed: map[uint8][]debt{}}}
+	s := &sensor{line: line.New(config.line()), retries: config.Retries}
 	errs := []error{config.Validate()}
 	breakers := map[uint8]*breaker{}
 	for i := range spec.Devices {
@@ -149,7 +154,7 @@ func (s *sensor) Read(ctx context.Context, i int, scan *drivers.Scan) error {
 	if closed {
 		return errClosed
 	}
-	err := s.devices[i].poll(inner, s.master, s.master.config.Retries, scan)
+	err := s.devices[i].poll(inner, s.line, s.retries, scan)
 	switch {
 	case err == nil:
 		return nil
@@ -171,6 +176,6 @@ func (s *sensor) Close() error {
 	s.mu.Unlock()
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	s.master.disconnect()
+	s.line.Close()
 	return nil
 }

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"tidemark/drivers/modbus/line"
 )
 
 // request is one read that serves one or more points of a device.
 type request struct {
-	kind     kind
+	kind     line.Kind
 	address  uint16
 	quantity uint16
 	group    int   // of the scan
@@ -17,11 +19,11 @@ type request struct {
 	// refusedAt is when the device refused this request although nothing is
 	// left to split; zero if it did not. refusal is with what.
 	refusedAt time.Time
-	refusal   *exceptionError
+	refusal   *line.ExceptionError
 }
 
-func (r *request) question(unit uint8) question {
-	return question{unit: unit, kind: r.kind, address: r.address, quantity: r.quantity}
+func (r *request) question(unit uint8) line.Question {
+	return line.Question{Unit: unit, Kind: r.kind, Address: r.address, Quantity: r.quantity}
 }
 
 // order sorts points so that those that one request can serve stand together.
@@ -44,7 +46,7 @@ func plan(points []point, c *DeviceConfig) []*request {
 	for i := range points {
 		p := &points[i]
 		gap, limit := c.MaxGap, max(c.MaxRegisters, p.size)
-		if p.kind.isBit() {
+		if p.kind.IsBit() {
 			gap, limit = c.MaxGap*16, c.MaxCoils
 		}
 		if n := len(plan); n > 0 {

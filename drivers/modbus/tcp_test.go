@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"tidemark/drivers"
+	"tidemark/drivers/modbus/line"
 )
 
 // gateway listens as a TCP slave of which each answer goes through change, which
@@ -105,7 +106,7 @@ func TestTCPAnswersThatDoNotFit(t *testing.T) {
 		"wrong unit":        {drivers.ReasonProtocol, func(a []byte) []byte { return other(a, 6, 1) }},
 		"wrong function":    {drivers.ReasonProtocol, func(a []byte) []byte { return other(a, 7, 7) }},
 		"wrong count":       {drivers.ReasonProtocol, func(a []byte) []byte { return other(a, 8, 6) }},
-		"exception":         {ReasonException(1), func(a []byte) []byte { return append(a[:4:4], 0, 3, a[6], a[7]|0x80, 1) }},
+		"exception":         {line.ReasonException(1), func(a []byte) []byte { return append(a[:4:4], 0, 3, a[6], a[7]|0x80, 1) }},
 		"wrong protocol":    {drivers.ReasonPort, func(a []byte) []byte { return other(a, 3, 1) }},
 		"a web server":      {drivers.ReasonPort, func([]byte) []byte { return []byte("HTTP/1.1 400 Bad Request\r\n\r\n") }},
 		"hangs up":          {drivers.ReasonPort, func([]byte) []byte { return nil }},

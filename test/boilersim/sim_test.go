@@ -18,6 +18,7 @@ import (
 
 	"tidemark/drivers"
 	"tidemark/drivers/modbus"
+	"tidemark/drivers/modbus/line"
 )
 
 // process is the simulator as a process of its own.
@@ -161,7 +162,7 @@ func TestSimulatorAsAProcess(t *testing.T) {
 		t.Errorf("the gas counter is at %v m3", gas)
 	}
 	p.do("nak", "refusing")
-	until(t, s, modbus.ReasonException(4))
+	until(t, s, line.ReasonException(4))
 	p.do("ok", "answering")
 	until(t, s, "")
 	for range 2 {

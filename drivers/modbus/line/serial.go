@@ -1,4 +1,4 @@
-package modbus
+package line
 
 import (
 	"context"
@@ -26,7 +26,7 @@ type serialWire struct {
 // read from whatever file has been given the port's number since.
 const slice = 20 * time.Millisecond
 
-func openSerial(c *BusConfig) (wire, error) {
+func openSerial(c Config) (wire, error) {
 	w := &serialWire{path: c.Port}
 	if runtime.GOOS != "windows" {
 		node, err := os.Stat(c.Port)
@@ -52,12 +52,12 @@ func openSerial(c *BusConfig) (wire, error) {
 	return w, nil
 }
 
-func (c *BusConfig) mode() *serial.Mode {
-	m := &serial.Mode{BaudRate: c.Baud, DataBits: c.DataBits}
+func (c Config) mode() *serial.Mode {
+	m := &serial.Mode{BaudRate: c.Baud, DataBits: 8}
 	switch c.Parity {
-	case "even":
+	case Even:
 		m.Parity = serial.EvenParity
-	case "odd":
+	case Odd:
 		m.Parity = serial.OddParity
 	}
 	if c.StopBits == 2 {

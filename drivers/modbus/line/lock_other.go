@@ -1,6 +1,6 @@
 //go:build !linux
 
-package modbus
+package line
 
 import "io"
 

@@ -1,4 +1,4 @@
-package modbus
+package line
 
 import (
 	"encoding/binary"
@@ -29,7 +29,7 @@ type sighting struct {
 // echo of the request, a glitch when the line turned, or a late answer to
 // somebody else, are passed over. Unless last is set, it stops at the beginning
 // of an answer that more bytes would complete.
-func lookRTU(buf []byte, q question, last bool) (s sighting) {
+func lookRTU(buf []byte, q Question, last bool) (s sighting) {
 	for at := 0; at+5 <= len(buf); {
 		b := buf[at:]
 		switch n := answerLength(b, q); {
@@ -51,7 +51,7 @@ func lookRTU(buf []byte, q question, last bool) (s sighting) {
 		}
 		at++
 	}
-	if !s.found && len(buf) > 0 && len(buf) < 5 && buf[0] == q.unit {
+	if !s.found && len(buf) > 0 && len(buf) < 5 && buf[0] == q.Unit {
 		s.partial = true
 	}
 	return s
@@ -59,14 +59,14 @@ func lookRTU(buf []byte, q question, last bool) (s sighting) {
 
 // answerLength returns how long the answer is that b begins with, or 0 if b
 // does not begin like an answer to q.
-func answerLength(b []byte, q question) int {
+func answerLength(b []byte, q Question) int {
 	want := q.form()
 	switch {
-	case b[0] != q.unit:
+	case b[0] != q.Unit:
 		return 0
-	case b[1] == uint8(q.kind) && int(b[2]) == want.bytes:
+	case b[1] == uint8(q.Kind) && int(b[2]) == want.bytes:
 		return 3 + want.bytes + 2
-	case b[1] == uint8(q.kind)|refused:
+	case b[1] == uint8(q.Kind)|refused:
 		return 5
 	}
 	return 0
@@ -75,10 +75,10 @@ func answerLength(b []byte, q question) int {
 // isEcho reports whether a frame is the request itself, as adapters that hear
 // themselves send it back. For 17 to 24 coils from 768 on, a request has the form
 // of its own answer; then the one answer that equals it is given up, too.
-func isEcho(frame []byte, q question) bool {
-	return len(frame) == 8 && q.kind.isBit() &&
-		frame[2] == uint8(q.address>>8) && frame[3] == uint8(q.address) &&
-		frame[4] == uint8(q.quantity>>8) && frame[5] == uint8(q.quantity)
+func isEcho(frame []byte, q Question) bool {
+	return len(frame) == 8 && q.Kind.IsBit() &&
+		frame[2] == uint8(q.Address>>8) && frame[3] == uint8(q.Address) &&
+		frame[4] == uint8(q.Quantity>>8) && frame[5] == uint8(q.Quantity)
 }
 
 // take parses a frame that fits the question and checks its checksum.
@@ -121,7 +121,7 @@ var errFraming = errors.New("the peer sends no Modbus TCP frames; check the port
 // lookTCP searches received bytes for the answer to q in the given transaction.
 // It returns how many bytes are done with. Answers of other transactions are
 // late ones and passed over.
-func lookTCP(buf []byte, q question, transaction uint16) (s sighting, used int, err error) {
+func lookTCP(buf []byte, q Question, transaction uint16) (s sighting, used int, err error) {
 	for len(buf)-used >= tcpHeader {
 		b := buf[used:]
 		length := int(binary.BigEndian.Uint16(b[4:]))
@@ -142,15 +142,15 @@ func lookTCP(buf []byte, q question, transaction uint16) (s sighting, used int, 
 	return s, used, nil
 }
 
-func (s *sighting) takeTCP(frame []byte, q question) bool {
+func (s *sighting) takeTCP(frame []byte, q Question) bool {
 	unit, fn, count := frame[6], frame[7], int(frame[8])
 	switch {
-	case unit != q.unit:
+	case unit != q.Unit:
 		return false
-	case fn == uint8(q.kind)|refused:
+	case fn == uint8(q.Kind)|refused:
 		s.exception, s.found = frame[8], len(frame) == 9
 		return s.found
-	case fn != uint8(q.kind) || count != q.form().bytes:
+	case fn != uint8(q.Kind) || count != q.form().bytes:
 		return false
 	}
 	r, err := packet.ParseTCPResponse(frame)

@@ -1,4 +1,4 @@
-package modbus
+package line
 
 import (
 	"bytes"
@@ -8,8 +8,8 @@ import (
 	"github.com/aldas/go-modbus-client/packet"
 )
 
-func asked(unit, fn uint8, address, quantity uint16) (question, bool) {
-	q := question{unit: unit, kind: kind(fn), address: address, quantity: quantity}
+func asked(unit, fn uint8, address, quantity uint16) (Question, bool) {
+	q := Question{Unit: unit, Kind: Kind(fn), Address: address, Quantity: quantity}
 	return q, fn >= 1 && fn <= 4 && quantity >= 1 && int(quantity) <= q.limit()
 }
 

@@ -1,19 +1,17 @@
-package modbus
+package line
 
 import (
 	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
-
-	"github.com/aldas/go-modbus-client/packet"
 )
 
 // exchanger puts one question on an open wire and returns the data of its answer.
-// Its errors are an *exceptionError, a *lostError when the wire is no good any
+// Its errors are an *ExceptionError, a *lostError when the wire is no good any
 // more, the context's error, or one of the *drivers.ReadError of errors.go.
 type exchanger interface {
-	exchange(ctx context.Context, q question) ([]byte, error)
+	exchange(ctx context.Context, q Question) ([]byte, error)
 }
 
 // rtu speaks RTU on a wire.
@@ -25,7 +23,7 @@ type rtu struct {
 	buf       [4 * rtuMax]byte
 }
 
-func (x *rtu) exchange(ctx context.Context, q question) ([]byte, error) {
+func (x *rtu) exchange(ctx context.Context, q Question) ([]byte, error) {
 	frame, err := q.rtu()
 	if err != nil {
 		return nil, err
@@ -41,7 +39,7 @@ func (x *rtu) exchange(ctx context.Context, q question) ([]byte, error) {
 	return x.await(ctx, q, time.Now().Add(x.timeout+onLine))
 }
 
-func (x *rtu) await(ctx context.Context, q question, until time.Time) ([]byte, error) {
+func (x *rtu) await(ctx context.Context, q Question, until time.Time) ([]byte, error) {
 	n := 0
 	for {
 		got, err := x.wire.read(ctx, x.buf[n:], until)
@@ -52,7 +50,7 @@ func (x *rtu) await(ctx context.Context, q question, until time.Time) ([]byte, e
 		s := lookRTU(x.buf[:n], q, got == 0)
 		switch {
 		case s.found && s.data == nil:
-			return nil, &exceptionError{s.exception}
+			return nil, &ExceptionError{s.exception}
 		case s.found:
 			return s.data, nil
 		case got > 0 && n == len(x.buf):
@@ -108,13 +106,13 @@ type tcp struct {
 	n           int // bytes in buf that begin a frame
 }
 
-func newTCP(w wire, c *BusConfig) *tcp {
+func newTCP(w wire, c Config) *tcp {
 	// A random first number keeps answers to an earlier connection's questions,
 	// which some gateways send to the next one, from fitting.
 	return &tcp{wire: w, timeout: c.Timeout, silence: c.silence(), transaction: uint16(rand.Uint32())}
 }
 
-func (x *tcp) exchange(ctx context.Context, q question) ([]byte, error) {
+func (x *tcp) exchange(ctx context.Context, q Question) ([]byte, error) {
 	x.transaction++
 	frame, err := q.tcp(x.transaction)
 	if err != nil {
@@ -138,7 +136,7 @@ func (x *tcp) exchange(ctx context.Context, q question) ([]byte, error) {
 		case s.foreign:
 			return nil, errForeign
 		case s.found && s.data == nil:
-			return nil, &exceptionError{s.exception}
+			return nil, &ExceptionError{s.exception}
 		case s.found:
 			return answer, nil
 		}
@@ -165,13 +163,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
-}
-
-// registers gives access to the registers of an answer, counted from its first.
-func registers(data []byte) *packet.Registers {
-	r, err := packet.NewRegisters(data, 0)
-	if err != nil {
-		return nil
-	}
-	return r
 }

@@ -1,4 +1,4 @@
-package modbus
+package line
 
 import (
 	"errors"
@@ -23,8 +23,6 @@ var (
 
 // Reading.
 var (
-	errClosed = &drivers.ReadError{Reason: drivers.ReasonCancelled, Err: errors.New("modbus: the bus was closed")}
-
 	errSilent  = &drivers.ReadError{Reason: drivers.ReasonTimeout, Err: errors.New("no answer in time; check the wiring, the unit and the line's settings")}
 	errDamaged = &drivers.ReadError{Reason: drivers.ReasonChecksum, Err: errors.New("a damaged answer; check the cable, the line's settings and termination")}
 	errGarbled = &drivers.ReadError{Reason: drivers.ReasonChecksum, Err: errors.New("noise instead of an answer; check the line's settings and termination")}
@@ -52,20 +50,20 @@ type lostError struct{ err error }
 func (e *lostError) Error() string { return "the connection was lost: " + e.err.Error() }
 func (e *lostError) Unwrap() error { return e.err }
 
-// exceptionError is a slave's refusal.
-type exceptionError struct{ code uint8 }
+// ExceptionError is a slave's refusal.
+type ExceptionError struct{ Code uint8 }
 
-func (e *exceptionError) Error() string {
-	return fmt.Sprintf("the device refused with exception %d (%s)", e.code, packet.ErrorResponseRTU{Code: packet.ErrCode(e.code)}.Error())
+func (e *ExceptionError) Error() string {
+	return fmt.Sprintf("the device refused with exception %d (%s)", e.Code, packet.ErrorResponseRTU{Code: packet.ErrCode(e.Code)}.Error())
 }
 
-// reasonOf returns the reason of a failed exchange.
-func reasonOf(err error) string {
+// ReasonOf returns the machine-readable reason of a failed question.
+func ReasonOf(err error) string {
 	var lost *lostError
-	var exc *exceptionError
+	var exc *ExceptionError
 	switch {
 	case errors.As(err, &exc):
-		return ReasonException(exc.code)
+		return ReasonException(exc.Code)
 	case errors.As(err, &lost):
 		return drivers.ReasonPort
 	}
