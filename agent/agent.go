@@ -122,6 +122,9 @@ func (a *Agent) run(ctx context.Context, ctl *control.Server) error {
 	sources.Go(func() error { return a.heartbeats(ctx, q) })
 	a.cfg.Log.Info("the agent is running", "site", a.gateway.Site, "gateway", a.gateway.Name, "version", a.cfg.Version,
 		"profile", a.profile.Hash, "points", a.profile.Points(), "epoch", protocol.EpochString(a.outbox.Epoch()), "seq", a.outbox.Head())
+	if a.cfg.OnReady != nil {
+		a.cfg.OnReady()
+	}
 
 	err := sources.Wait()
 	last, cancel := context.WithTimeout(deep, 2*time.Second)

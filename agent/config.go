@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -27,6 +28,9 @@ type Config struct {
 
 	Version string       `yaml:"-"`
 	Log     *slog.Logger `yaml:"-"`
+
+	// OnReady is called once, when everything runs; it may be nil.
+	OnReady func() `yaml:"-"`
 }
 
 // DefaultConfig is what an installed agent starts from.
@@ -43,7 +47,7 @@ func LoadConfig(path string, cfg *Config) error {
 	defer f.Close()
 	d := yaml.NewDecoder(f)
 	d.KnownFields(true)
-	if err := d.Decode(cfg); err != nil {
+	if err := d.Decode(cfg); err != nil && !errors.Is(err, io.EOF) { // an empty file says nothing
 		return fmt.Errorf("agent: %s: %w", path, err)
 	}
 	return nil

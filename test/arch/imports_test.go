@@ -24,10 +24,10 @@ var shared = map[string]string{
 }
 
 // stage returns the part of agent or cloud that a package belongs to: tidemark/agent/outbox/segment is of agent/outbox. The
-// wiring and everything outside of agent and cloud belong to none.
+// wiring, the commands around it and everything outside of agent and cloud belong to none.
 func stage(path string) string {
 	parts := strings.Split(path, "/")
-	if len(parts) < 3 || parts[0] != module || (parts[1] != "agent" && parts[1] != "cloud") || parts[2] == "cmd" {
+	if len(parts) < 3 || parts[0] != module || (parts[1] != "agent" && parts[1] != "cloud") || parts[2] == "cmd" || parts[2] == "cli" {
 		return ""
 	}
 	return parts[1] + "/" + parts[2]
@@ -120,6 +120,8 @@ func TestImportLawsSeeViolations(t *testing.T) {
 		{"agent/sampler", "agent", false, true},
 		{"agent", "agent/sampler", false, false},
 		{"agent/cmd/tidemark-agent", "agent/control", false, false},
+		{"agent/cli", "agent", false, false},
+		{"agent/cli", "cloud/contract", false, true},
 		{"cloud/rule", "cloud/data", false, true},
 		{"cloud/gateway", "cloud/data/chunk", false, true},
 		{"cloud/data", "cloud/data/chunk", false, false},
