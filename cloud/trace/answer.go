@@ -26,10 +26,10 @@ func (s *Service) serve(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("trace: offer the service: %w", err)
 	}
-	var wg sync.WaitGroup
+	var answering sync.RWMutex // held for reading by each answer, and for ever once there are to be none
 	stop = func() {
 		_ = svc.Stop() // fails only on a closed connection
-		wg.Wait()
+		answering.Lock()
 	}
 	room := make(chan struct{}, maxAnswers)
 	handle := func(answer func(context.Context, []byte) any) micro.HandlerFunc {
@@ -39,10 +39,14 @@ func (s *Service) serve(ctx context.Context) (stop func(), err error) {
 			case <-ctx.Done():
 				return
 			}
-			wg.Go(func() {
+			go func() {
 				defer func() { <-room }()
+				if !answering.TryRLock() {
+					return // the service is ending
+				}
+				defer answering.RUnlock()
 				s.reply(req, answer(ctx, req.Data()))
-			})
+			}()
 		}
 	}
 	for name, e := range map[string]struct {
