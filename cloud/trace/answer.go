@@ -26,10 +26,10 @@ func (s *Service) serve(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("trace: offer the service: %w", err)
 	}
-	var answering sync.RWMutex // held for reading by each answer, and for ever once there are to be none
+	var busy sync.RWMutex // held for reading by each answer, and for ever once there are to be none
 	stop = func() {
 		_ = svc.Stop() // fails only on a closed connection
-		answering.Lock()
+		busy.Lock()
 	}
 	room := make(chan struct{}, maxAnswers)
 	handle := func(answer func(context.Context, []byte) any) micro.HandlerFunc {
@@ -41,10 +41,10 @@ func (s *Service) serve(ctx context.Context) (stop func(), err error) {
 			}
 			go func() {
 				defer func() { <-room }()
-				if !answering.TryRLock() {
+				if !busy.TryRLock() {
 					return // the service is ending
 				}
-				defer answering.RUnlock()
+				defer busy.RUnlock()
 				s.reply(req, answer(ctx, req.Data()))
 			}()
 		}
