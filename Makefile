@@ -10,7 +10,8 @@ GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X m
 
 # The race detector runs where goroutines share memory of ours. Packages that pull in the embedded database are left out:
 # compiling that with the detector alone takes minutes of the 15 that the whole run has.
-RACE := ./protocol/... ./drivers/... ./agent/... ./cloud/broker/... ./cloud/bus/... ./cloud/receiver/...
+RACE := ./protocol/... ./drivers/... ./agent/... \
+	$(patsubst %,./cloud/%/...,ask broker bus console contract gateway receiver stream)
 
 .PHONY: help
 help: ## list the targets
