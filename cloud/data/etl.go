@@ -311,11 +311,8 @@ func (s *Service) placeBoot(ctx context.Context, g *gateway, c *protocol.Clock, 
 	for _, w := range waiting {
 		s.addPlaced(w.series, w.block, k, from)
 	}
-	if len(waiting) > 0 {
-		s.moved[key] = true
-		s.head.moved = append(s.head.moved, key)
-		s.forgetUnplaced(waiting)
-	}
+	s.forgetUnplaced(waiting)
+	any := len(waiting) > 0
 	for _, ser := range g.series {
 		blocks := ser.head
 		if !slices.ContainsFunc(blocks, func(b *headBlock) bool { return b.boot == c.Boot && b.boot != 0 }) {
@@ -330,7 +327,12 @@ func (s *Service) placeBoot(ctx context.Context, g *gateway, c *protocol.Clock, 
 			}
 			s.head.readings -= b.Len()
 			s.addPlaced(ser, b.Block, k, from)
+			any = true // after a crash, the file can hold what is in the head again
 		}
+	}
+	if any {
+		s.moved[key] = true
+		s.head.moved = append(s.head.moved, key)
 	}
 	return nil
 }

@@ -103,10 +103,12 @@ func (s *Service) setAside(p *partition, cause error) {
 
 // loadPartition loads p; a damaged one is set aside first.
 func (s *Service) loadPartition(p *partition) error {
-	err := p.load(s.catalog, s.flushed)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	err := p.load(s.catalog, s.flushed, s.moved)
 	if damaged(err) {
 		s.setAside(p, err)
-		err = p.load(s.catalog, s.flushed)
+		err = p.load(s.catalog, s.flushed, s.moved)
 	}
 	return err
 }
@@ -326,7 +328,10 @@ func (s *Service) finish() {
 	s.mu.Lock()
 	b := s.flushing
 	for _, w := range b.done {
-		w.part.apply(w.hours, len(b.moved) > 0)
+		w.part.apply(w.hours)
+	}
+	for _, p := range s.parts.all() {
+		p.catchUp(b.last, len(b.moved) > 0)
 	}
 	for _, ser := range b.touched {
 		for _, block := range ser.flushing {
@@ -354,14 +359,20 @@ func (s *Service) recycle(b *headBlock) {
 	}
 }
 
-// apply adds what a flush wrote to the counts. A file that was ahead of what
-// was served is counted again from itself.
-func (p *partition) apply(hours map[hourKey]hourCount, moved bool) {
+// catchUp has a file that was ahead of what was served, or that readings were
+// moved out of, counted again.
+func (p *partition) catchUp(flushed uint64, moved bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ahead || moved && p.name == unplacedName {
+	if p.ahead && p.position <= flushed || moved && p.name == unplacedName {
 		p.loaded, p.ahead = false, false
 	}
+}
+
+// apply adds what a flush wrote to the counts.
+func (p *partition) apply(hours map[hourKey]hourCount) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if !p.loaded {
 		return
 	}

@@ -88,8 +88,9 @@ func (p *partition) open() (*sql.DB, error) {
 	return p.db, nil
 }
 
-// load makes position and hours known, counting chunks up to through.
-func (p *partition) load(c *catalog, through uint64) error {
+// load makes position and hours known, counting chunks up to through. The
+// unplaced readings are counted without boots that were placed.
+func (p *partition) load(c *catalog, through uint64, moved map[bootKey]bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.loaded {
@@ -105,8 +106,8 @@ func (p *partition) load(c *catalog, through uint64) error {
 	}
 	p.hours = map[hourKey]*hourCount{}
 	p.ahead = p.position > through
-	if p.ahead {
-		err = p.countChunks(db, c, through)
+	if p.ahead || p.name == unplacedName {
+		err = p.countChunks(db, c, through, moved)
 	} else {
 		err = p.readHours(db)
 	}
@@ -136,19 +137,19 @@ func (p *partition) readHours(db *sql.DB) error {
 
 // countChunks is readHours for a file that is ahead of what is served, as it
 // can be after a crash.
-func (p *partition) countChunks(db *sql.DB, c *catalog, through uint64) error {
-	rows, err := db.Query(`SELECT series, t0, n, bad, level FROM chunk WHERE pos<=?`, int64(through))
+func (p *partition) countChunks(db *sql.DB, c *catalog, through uint64, moved map[bootKey]bool) error {
+	rows, err := db.Query(`SELECT series, t0, n, bad, level, boot FROM chunk WHERE pos<=?`, int64(through))
 	if err != nil {
 		return fmt.Errorf("data: read %s: %w", p.path, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var series, t0, n, bad, level int64
-		if err := rows.Scan(&series, &t0, &n, &bad, &level); err != nil {
+		var series, t0, n, bad, level, boot int64
+		if err := rows.Scan(&series, &t0, &n, &bad, &level, &boot); err != nil {
 			return fmt.Errorf("data: read %s: %w", p.path, err)
 		}
 		s := c.byID(series)
-		if s == nil {
+		if s == nil || moved[bootKey{s.gateway.id, uint64(boot)}] {
 			continue
 		}
 		h := p.hour(hourKey{s.gateway.id, floorDiv(t0, hourMs)})

@@ -98,7 +98,7 @@ func (s *Service) lookCounts(sel []*series, from, to int64) (*view, counts, erro
 		v.moved[k] = true
 	}
 	for _, p := range v.parts {
-		if err := p.load(s.catalog, s.flushed); err != nil {
+		if err := p.load(s.catalog, s.flushed, s.moved); err != nil {
 			v.release()
 			return nil, c, s.queryFailed(p, err)
 		}

@@ -23,11 +23,11 @@ const minuteMs = int64(time.Minute / time.Millisecond)
 // aggregate is the readings of a series in one interval. A value that is no
 // finite number counts as bad: nothing can be computed with it.
 type aggregate struct {
-	start, n, bad         int64
-	sum, min, max         float64
-	first, last           float64
-	firstTime, lastTime   int64
-	initialised bool
+	start, n, bad       int64
+	sum, min, max       float64
+	first, last         float64
+	firstTime, lastTime int64
+	initialised         bool
 }
 
 func (a *aggregate) add(t int64, f float64) {

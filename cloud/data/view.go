@@ -35,13 +35,13 @@ func (s *Service) freshness(now time.Time) contract.Freshness {
 	return f
 }
 
-// loadAll loads every partition, so that taking a view reads no file.
+// loadAll loads every partition, so that taking a view seldom reads a file.
 func (s *Service) loadAll() error {
 	for _, p := range s.parts.all() {
 		s.mu.RLock()
-		flushed := s.flushed
+		err := p.load(s.catalog, s.flushed, s.moved)
 		s.mu.RUnlock()
-		if err := p.load(s.catalog, flushed); err != nil {
+		if err != nil {
 			return s.queryFailed(p, err)
 		}
 	}
@@ -66,6 +66,12 @@ func (s *Service) look(sel []*series, from, to int64) (*view, error) {
 	s.layout.RLock()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	for _, p := range s.parts.all() {
+		if err := p.load(s.catalog, s.flushed, s.moved); err != nil {
+			s.layout.RUnlock()
+			return nil, s.queryFailed(p, err)
+		}
+	}
 	v := &view{s: s, flushed: s.flushed, fresh: s.freshness(time.Now()), moved: map[bootKey]bool{}, heads: map[*series][]chunk.Block{}, parts: s.parts.all()}
 	slices.SortFunc(v.parts, func(a, b *partition) int { return cmp.Compare(a.name, b.name) })
 	for k := range s.moved {
