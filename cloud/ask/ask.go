@@ -18,7 +18,9 @@ import (
 )
 
 // Timeout bounds a question when its context does not bound it closer.
-const Timeout = 10 * time.Second
+// It is longer than what a service gives itself, so that the service's own
+// words about a slow answer arrive.
+const Timeout = 20 * time.Second
 
 // Headers that travel with a question.
 const (
@@ -72,7 +74,7 @@ func Do[R, Q any](ctx context.Context, conn *nats.Conn, subject string, q Q) (R,
 	if err := d.Decode(&answer); err != nil {
 		return answer, &Unavailable{Service: ServiceOf(subject), Subject: subject, Reason: ReasonBadReply, Err: err}
 	}
-	if p := problemOf(answer); p != nil {
+	if p := problemOf(answer, reply.Data); p != nil {
 		return answer, p
 	}
 	return answer, nil
@@ -114,16 +116,20 @@ func serviceError(reply *nats.Msg) *contract.Problem {
 	return &contract.Problem{Status: status, Reason: "service_error", Text: text}
 }
 
-// problemOf returns the field Problem that every result of the contract has.
-func problemOf(answer any) *contract.Problem {
-	v := reflect.ValueOf(answer)
-	if v.Kind() != reflect.Struct {
-		return nil
+// problemOf returns the problem in a reply. Results of the contract have a
+// field for it; a reply of another type that is refused has nothing else.
+func problemOf(answer any, data []byte) *contract.Problem {
+	if v := reflect.ValueOf(answer); v.Kind() == reflect.Struct {
+		if f := v.FieldByName("Problem"); f.IsValid() {
+			p, _ := f.Interface().(*contract.Problem)
+			return p
+		}
 	}
-	f := v.FieldByName("Problem")
-	if !f.IsValid() {
-		return nil
+	var refused struct {
+		Problem *contract.Problem `json:"problem"`
 	}
-	p, _ := f.Interface().(*contract.Problem)
-	return p
+	if json.Unmarshal(data, &refused) != nil {
+		return nil // not an object: no problem either
+	}
+	return refused.Problem
 }

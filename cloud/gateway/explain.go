@@ -14,7 +14,7 @@ var words = map[string]map[string]string{
 		"since_ms": "Since when online is what it is", "last_seen_ms": "Newest commit, the cloud's clock",
 		"agent": "Version of the agent", "profile": "Version of its profile", "epochs": "Tidemarks, the epoch heard from last first",
 		"heartbeat_ms": "When the newest heartbeat was made, the gateway's clock", "outbox": "From the newest heartbeat",
-		"buses": "From the newest heartbeat", "link": "From the newest heartbeat", "clock": "Quality of the gateway's clock",
+		"buses": "From the newest heartbeat", "link": "From the newest heartbeat", "clock": "Quality of the gateway's clock: unknown, set, synced or recorded",
 		"outages": "As the gateway saw them, newest first", "account": "Where all its messages are",
 	},
 	"EpochState": {
@@ -30,7 +30,7 @@ var words = map[string]map[string]string{
 		"dropped": "Messages given up", "quarantined": "Segments put aside because they were damaged", "budget_bytes": "What it may use on disk",
 	},
 	"BusState": {
-		"points": "Points on the bus", "fresh": "Points read within their interval", "good": "Readings with quality good", "bad": "Readings with quality bad", "reason": "Why, if something is wrong",
+		"points": "Points on the bus", "fresh": "Points with a good reading within three intervals", "good": "Good readings since the heartbeat before", "bad": "Bad readings since the heartbeat before", "reason": "Of the newest bad reading",
 	},
 	"LinkState": {
 		"ack_ms": "From publish to ack, in milliseconds", "drain_eta_ms": "When the backlog will be gone, in milliseconds", "rung": "What fails, if something does",

@@ -75,14 +75,14 @@ func sampleGateways(ms int64) []contract.GatewayState {
 		{Site: "busan-plant-2", Gateway: "boiler-room", Online: true, Session: 17, SinceMs: ms - 3_720_000, LastSeenMs: ms - 800, Agent: "0.1.0", Profile: "sha256:5f1c",
 			Epochs:      []contract.EpochState{{Epoch: "9c1f2ab07d3e4410", Ranges: "1-5012,5020-5180", Committed: 5173, Dropped: []contract.DroppedInfo{{Ranges: "5013-5019", Count: 7, Cause: "budget", Text: "The outbox was full; the oldest telemetry was given up.", FromMs: ms - 7_000_000, ToMs: ms - 6_990_000}}}},
 			HeartbeatMs: ms - 12_000, Outbox: &contract.OutboxState{Depth: 3, Bytes: 1_204_224, OldestMs: 2_300, NextSeq: 5184, Dropped: 7, BudgetBytes: 268_435_456},
-			Buses: []contract.BusState{{Bus: "rs485-1", Driver: "modbus", Points: 64, Fresh: 64, Good: 90_112}, {Bus: "rs485-2", Driver: "modbus", Points: 12, Fresh: 8, Good: 12_440, Bad: 310, Reason: "slave 7 does not answer"}},
-			Link:  &contract.LinkState{Online: true, Published: 5_180, Acks: 412, BytesOut: 811_008, AckMs: 14}, Clock: "synchronised",
+			Buses: []contract.BusState{{Bus: "rs485-1", Driver: "modbus", Points: 64, Fresh: 64, Good: 1_920}, {Bus: "rs485-2", Driver: "modbus", Points: 12, Fresh: 8, Good: 240, Bad: 120, Reason: "slave 7 does not answer"}},
+			Link:  &contract.LinkState{Online: true, Published: 5_180, Acks: 412, BytesOut: 811_008, AckMs: 14}, Clock: "synced",
 			Outages: []contract.Outage{{FromMs: ms - 3_900_000, ToMs: ms - 3_720_000, Steps: []contract.OutageStep{{TimeMs: ms - 3_900_000, Rung: "dns", Text: "lookup broker.example: no such host"}, {TimeMs: ms - 3_800_000, Rung: "tcp", Text: "connection refused"}}}},
 			Account: contract.Account{In: 5183, Out: 5173, InFlight: 3, Dropped: 7}},
 		{Site: "sejong-farm", Gateway: "greenhouse-a", Online: false, Session: 4, SinceMs: ms - 140_000, LastSeenMs: ms - 141_000, Agent: "0.1.0", Profile: "sha256:11ab",
 			Epochs:      []contract.EpochState{{Epoch: "00ab34cd9921ef02", Ranges: "1-880", Committed: 880}},
 			HeartbeatMs: ms - 150_000, Outbox: &contract.OutboxState{Depth: 40, Bytes: 65_536, OldestMs: 9_000, NextSeq: 921, BudgetBytes: 268_435_456},
-			Buses: []contract.BusState{{Bus: "replay", Driver: "replay", Points: 20, Fresh: 20, Good: 4_400}}, Clock: "unknown",
+			Buses: []contract.BusState{{Bus: "replay", Driver: "replay", Points: 20, Fresh: 20, Good: 600}}, Clock: "unknown",
 			Account: contract.Account{In: 920, Out: 880, InFlight: 40}},
 	}
 }
