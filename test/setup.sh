@@ -9,7 +9,7 @@ packages=(
   mosquitto                # an MQTT broker that is not ours: external broker tests, and the peer of the benchmark
   mosquitto-clients
   python3-cbor2            # reads our golden vectors with a CBOR decoder that is not ours
-  python3-pymodbus         # a Modbus slave that is not ours
+  python3-pymodbus python3-serial-asyncio # a Modbus slave that is not ours, and what it needs for a serial line
   libmodbus-dev            # another one, in C
   e2fsprogs mount          # small file systems in a file: full disk, power cut
   chromium                 # the console in a real browser

@@ -118,7 +118,7 @@ func device(bus drivers.BusSpec, name string) *drivers.DeviceSpec {
 // before to after and returned no error breaks the contract.
 func CheckScan(spec *drivers.ScanSpec, s *drivers.Scan, before, after time.Time) error {
 	if len(s.Readings) != len(spec.Points) || len(s.Times) != len(spec.Groups) {
-		return fmt.Errorf("Read changed the scan's size to %d readings and %d times", len(s.Readings), len(s.Times))
+		return fmt.Errorf("the scan's size was changed to %d readings and %d times", len(s.Readings), len(s.Times))
 	}
 	var errs []error
 	for i, r := range s.Readings {
@@ -215,7 +215,7 @@ func CheckMistakes(err error, fields []string) error {
 }
 
 func collect(err error, named map[string]bool) {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // it walks the tree of errors itself, to see every branch
 	case *drivers.FieldError:
 		named[e.Field] = e.Err != nil && e.Err.Error() != ""
 	case interface{ Unwrap() []error }:

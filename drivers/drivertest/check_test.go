@@ -82,7 +82,7 @@ func TestCheckScan(t *testing.T) {
 		{func(s *drivers.Scan) { s.Readings[0].Reason = "x" }, "good reading with the reason"},
 		{func(s *drivers.Scan) { s.Readings[0] = drivers.Reading{} }, "left it out"},
 		{func(s *drivers.Scan) { s.Readings[0].Quality = 9 }, "quality 9"},
-		{func(s *drivers.Scan) { s.Readings = s.Readings[:1] }, "changed the scan's size"},
+		{func(s *drivers.Scan) { s.Readings = s.Readings[:1] }, "scan's size was changed"},
 		{func(s *drivers.Scan) { s.Times[0] = time.Time{} }, "group 0 has no time"},
 		{func(s *drivers.Scan) { s.Times[1] = before }, "earlier than the one before"},
 		{func(s *drivers.Scan) { s.Times[1] = after.Add(1) }, "outside the poll"},

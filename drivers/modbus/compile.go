@@ -99,7 +99,8 @@ func (c *PointConfig) compileField(p *point, name string, bad report) {
 	if p.kind.IsBit() || c.Bit == nil && c.Bits == "" {
 		return
 	}
-	field, low, high := "bit", 0, 0
+	field := "bit"
+	var low, high int
 	if c.Bit != nil {
 		low, high = *c.Bit, *c.Bit
 	} else {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -116,8 +117,10 @@ func TestFraction(t *testing.T) {
 	}
 	n, d := fraction(0.1)
 	for raw := -40000; raw <= 40000; raw++ {
-		var want float64
-		fmt.Sscanf(fmt.Sprintf("%de-1", raw), "%g", &want)
+		want, err := strconv.ParseFloat(strconv.Itoa(raw)+"e-1", 64)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if got := float64(raw) * n / d; math.Float64bits(got) != math.Float64bits(want) && raw != 0 {
 			t.Fatalf("%d * 0.1 gives %v, want %v", raw, got, want)
 		}

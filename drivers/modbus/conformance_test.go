@@ -129,6 +129,24 @@ func tcpRig(t *testing.T, address string) drivertest.Rig {
 	}
 }
 
+// Every setting that Validate accepts is one that the serial library takes.
+func TestLineSettings(t *testing.T) {
+	t.Parallel()
+	cable := newCable(t)
+	libmodbus(t, "rtu", cable.DevicePort(), "17")
+	for _, settings := range []string{
+		"baud: 300\nturnaround: 0s", "baud: 19200\nparity: even", "baud: 38400\nparity: odd\nstop_bits: 1",
+		"baud: 115200\nstop_bits: 2", "baud: 250000", "baud: 4000000", "turnaround: 20ms",
+	} {
+		l := openLine(t, profile(t, "port: "+cable.DriverPort()+"\n"+settings, device17, knownPoints()))
+		got, err := l.poll(0)
+		if r := got["pi"]; r.Value != drivers.FloatValue(math.Pi) {
+			t.Errorf("%q: %v, %v", settings, r, err)
+		}
+		must(t, l.sensor.Close())
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -280,7 +280,7 @@ func TestPortHeldByAnotherProcess(t *testing.T) {
 	if !strings.Contains(err.Error(), want) {
 		t.Errorf("%v; want %q in it", err, want)
 	}
-	holder.Process.Kill()
+	must(t, holder.Process.Kill())
 	l.until(0, "temp", "")
 
 	second := openLine(t, profile(t, "port: "+cable.DriverPort(), "unit: 17", map[string]string{"temp": "holding: 100"}))

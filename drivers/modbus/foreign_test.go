@@ -38,8 +38,9 @@ func needs(t *testing.T, pkg string, present bool) {
 func pymodbus(t *testing.T, how, where, units string) string {
 	t.Helper()
 	const python = "/usr/bin/python3"
-	err := exec.Command(python, "-c", "import pymodbus, serial_asyncio").Run()
-	needs(t, "python3-pymodbus", err == nil)
+	for module, pkg := range map[string]string{"pymodbus": "python3-pymodbus", "serial_asyncio": "python3-serial-asyncio"} {
+		needs(t, pkg, exec.Command(python, "-c", "import "+module).Run() == nil)
+	}
 	args := append([]string{"testdata/slave.py", how, where}, strings.Fields(units)...)
 	return start(t, exec.Command(python, args...))
 }
@@ -100,19 +101,23 @@ func start(t *testing.T, cmd *exec.Cmd) string {
 	}
 	t.Cleanup(func() {
 		in.Close()
-		cmd.Process.Kill()
-		cmd.Wait()
+		end(cmd)
 	})
 	if _, err := io.WriteString(in, slaveMap()+"\n"); err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "ready") {
-		cmd.Process.Kill()
-		cmd.Wait()
+		end(cmd)
 		t.Fatalf("%s said %q, %v: %s", cmd.Path, line, err, stderr.String())
 	}
 	return strings.TrimSpace(strings.TrimPrefix(line, "ready"))
+}
+
+// end ends a program. That it had ended by itself, or ends by the signal, is fine.
+func end(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
 }
 
 // freeAddress returns an address on loopback that nobody listened on a moment ago.

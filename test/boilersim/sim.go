@@ -96,7 +96,7 @@ func read(ctx context.Context, in io.Reader, to chan<- string) {
 
 // obey does what a line says and prints the answer.
 func (s *sim) obey(command string) error {
-	answer := ""
+	var answer string
 	switch command {
 	case "":
 		return nil

@@ -49,7 +49,7 @@ func launch(t *testing.T, link string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.cmd.Process.Kill() })
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() }) // if a failure ended the test before it ended
 	p.says("ready " + link)
 	return p
 }

@@ -19,7 +19,14 @@ func TestCableCarriesEveryByteBothWays(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- c.Run() }()
-	defer func() { c.Close(); <-done }()
+	defer func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
 
 	all := make([]byte, 256)
 	for i := range all {

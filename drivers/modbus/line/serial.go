@@ -129,6 +129,9 @@ func (w *serialWire) moved() bool {
 }
 
 func (w *serialWire) Close() error {
+	// The kernel would wait for up to 30 s until a dead adapter has sent what
+	// is queued. It fails if the adapter is gone, which is no matter then.
+	_ = w.port.ResetOutputBuffer()
 	err := w.port.Close()
 	if lerr := w.lock.Close(); err == nil {
 		err = lerr

@@ -41,7 +41,8 @@ func (w *tcpWire) read(ctx context.Context, p []byte, until time.Time) (int, err
 	if err := w.conn.SetReadDeadline(until); err != nil {
 		return 0, err
 	}
-	stop := context.AfterFunc(ctx, func() { w.conn.SetReadDeadline(time.Unix(1, 0)) })
+	// It fails only on a closed connection, whose Read has ended already.
+	stop := context.AfterFunc(ctx, func() { _ = w.conn.SetReadDeadline(time.Unix(1, 0)) })
 	n, err := w.conn.Read(p)
 	stop()
 	if n > 0 {
