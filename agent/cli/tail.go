@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,7 +39,9 @@ func (c *commands) tail(cmd *cobra.Command, filters []string, limit int) error {
 	shown := 0
 	return c.lines(cmd.Context(), "/tail", func(line []byte) (bool, error) {
 		var r control.Reading
-		if err := json.Unmarshal(line, &r); err != nil {
+		d := json.NewDecoder(bytes.NewReader(line))
+		d.UseNumber() // an int64 stays what it is
+		if err := d.Decode(&r); err != nil {
 			return false, failed(exitFailed, fmt.Errorf("what answers at %s is no agent of this version: %w", c.socket(), err))
 		}
 		if !wanted(r.Point, filters) {
@@ -76,7 +80,7 @@ func wanted(point string, filters []string) bool {
 
 func readingLine(r *control.Reading, p paint) string {
 	at := time.UnixMilli(r.TimeMs).Format("15:04:05.000")
-	value := fmt.Sprint(r.Value)
+	value := valueText(r.Value)
 	if r.Unit != "" {
 		value += " " + r.Unit
 	}
@@ -87,4 +91,18 @@ func readingLine(r *control.Reading, p paint) string {
 		value += "  " + p.bad(r.Quality+": "+r.Reason)
 	}
 	return fmt.Sprintf("%s  %-32s  %s", p.faint(at), r.Point, value)
+}
+
+// valueText tells a value; a number that is a float32 with as many digits as
+// that has.
+func valueText(v any) string {
+	n, ok := v.(json.Number)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	f, err := n.Float64()
+	if _, notInt := n.Int64(); err != nil || notInt == nil || float64(float32(f)) != f {
+		return n.String()
+	}
+	return strconv.FormatFloat(f, 'f', -1, 32)
 }
