@@ -70,8 +70,7 @@ func EncodeBundle(msgs []*Message) ([]byte, error) {
 
 // DecodeBundle reads the messages of a payload. It fails as a whole: a bundle
 // is refused if any of its messages is no message. Bodies are not decoded yet.
-// It allocates at most 64 times the (decompressed) payload, beside MaxBundle for
-// the decompression.
+// It does not bound readings: see [CheckReadings].
 func DecodeBundle(payload []byte) ([]*Message, error) {
 	data, err := OpenBundle(payload)
 	if err != nil {

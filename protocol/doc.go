@@ -14,8 +14,11 @@
 //     cloud has durably committed, and an [Ack] carries it back.
 //
 // Everything here is a pure function of its input: no clock, no files, no
-// network, no logs. Decoders bound what they allocate, never panic, and return
-// an [*Error] that says what was wrong and where.
+// network, no logs. Decoders never panic, and return an [*Error] that says what
+// was wrong and where. A decoder allocates at most 192 bytes for each byte of its
+// input and 64 KiB; [Message.Telemetry] also 64 bytes for each reading of a message
+// (of which MaxReadings is the most) and 256 for each point of the schema; what
+// takes a bundle out of its frame, MaxBundle twice. Tests measure it.
 //
 // The agent and the cloud both import this package; it imports neither.
 //

@@ -1,7 +1,5 @@
 package protocol
 
-import "fmt"
-
 // Telemetry is the decoded body of a telemetry message.
 type Telemetry struct {
 	Schema *Schema
@@ -124,34 +122,31 @@ func (lookup LookupSchema) find(id SchemaID) (*Schema, error) {
 	return nil, &Error{Reason: ReasonUnknownSchema, Where: "telemetry: schema " + id.String(), Err: ErrUnknownSchema}
 }
 
-// CheckReadings refuses messages that hold more than MaxBundleReadings
-// readings in all, or telemetry of an unknown schema. It decodes no columns:
-// who takes a bundle from outside calls it before anything that does.
+// CheckReadings refuses messages whose telemetry holds more than
+// MaxBundleReadings readings in all. It decodes no columns: who takes a bundle
+// from outside calls it before anything that does. What names an unknown schema,
+// or does not decode, counts nothing.
 func CheckReadings(msgs []*Message, lookup LookupSchema) error {
 	sum := 0
-	for i, m := range msgs {
+	for _, m := range msgs {
 		if m.Type != TypeTelemetry {
 			continue
 		}
 		id, scans, err := m.size()
-		if err != nil {
-			return at(fmt.Sprintf("bundle: message %d", i), err)
+		if err != nil || scans < 1 || scans > MaxReadings {
+			continue
 		}
-		s, err := lookup.find(id)
-		if err != nil {
-			return at(fmt.Sprintf("bundle: message %d", i), err)
+		if s := lookup(id); s != nil {
+			sum += scans * len(s.Points)
 		}
-		if scans < 0 || scans > MaxReadings || sum+scans*len(s.Points) > MaxBundleReadings {
+		if sum > MaxBundleReadings {
 			return refuse(ReasonTooLarge, "bundle", "more than %d readings", MaxBundleReadings)
 		}
-		sum += scans * len(s.Points)
 	}
 	return nil
 }
 
-// Telemetry decodes the body of a telemetry message. It allocates at most
-// 64 bytes for each of the readings that it holds (not more than MaxReadings),
-// beside 64 times the size of the body and 256 bytes for each point.
+// Telemetry decodes the body of a telemetry message.
 func (m *Message) Telemetry(lookup LookupSchema) (*Telemetry, error) {
 	return m.TelemetryOf(lookup, nil)
 }
