@@ -90,7 +90,15 @@ func (l *loader) read() {
 		l.add(0, 0, "it cannot be read: "+err.Error())
 		return
 	}
+	l.parse(text)
+}
+
+// parse reads the rules of a file's text.
+func (l *loader) parse(text []byte) {
 	l.lines = strings.Split(string(text), "\n")
+	if !slices.ContainsFunc(l.lines, func(line string) bool { line = strings.TrimSpace(line); return line != "" && line[0] != '#' }) {
+		return // nothing, or comments only, which YAML takes for a missing document
+	}
 	first := len(l.mistakes)
 	var doc yaml.Node
 	if err := yaml.Load(text, &doc); err != nil {
@@ -136,6 +144,10 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag(
 // mapping takes a mapping with the given keys apart.
 func (l *loader) mapping(n *yaml.Node, what string, known []string) map[string]*yaml.Node {
 	out := map[string]*yaml.Node{}
+	if n.Kind == yaml.AliasNode {
+		l.at(n, "an alias stands for %s; write it out", what)
+		return out
+	}
 	if n.Kind != yaml.MappingNode {
 		l.at(n, "%s is a list of keys and values, such as %s: …", what, known[0])
 		return out
@@ -244,8 +256,10 @@ func (f *fields) text(key string) string {
 	return n.Value
 }
 
+// needed is text of a key that must be there. Where an unknown key stands, it
+// is likely meant by that, which has been said.
 func (f *fields) needed(key string) string {
-	if f.keys[key] == nil {
+	if f.keys[key] == nil && len(f.keys) == len(f.node.Content)/2 {
 		f.l.at(f.node, "the rule has no %s", key)
 	}
 	return f.text(key)
