@@ -99,7 +99,7 @@ func (l *Link) next(raw int, backlogTurn bool) (*pending, time.Duration) {
 	if head > l.headAt && !skip.ContainsAll(l.headAt+1, head) {
 		b := l.read(l.headAt, head, raw, skip, true)
 		wait = l.cfg.SendEvery - time.Since(l.lastSent)
-		if b != nil && (wait <= 0 || b.raw >= raw*3/4 || urgent(b.messages)) {
+		if b != nil && (wait <= 0 || b.seqs.Max() < head || urgent(b.messages)) { // due, full, or urgent
 			l.lastSent = time.Now()
 			return b, 0
 		}
