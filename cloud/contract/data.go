@@ -89,7 +89,8 @@ type Freshness struct {
 	LagMs   int64  `json:"lag_ms"`   // how long the oldest bundle not yet included has been waiting; 0: none
 	Through uint64 `json:"through"`  // position in the stream that the answer includes
 	// MissingReason says why there is nothing, or less than was asked for:
-	// no_such_site, no_such_point, none_in_range, before_retention, lagging; empty otherwise.
+	// no_such_site, no_such_point, none_in_range, before_retention, lagging,
+	// quarantined (a damaged file was set aside), limit; empty otherwise.
 	MissingReason string `json:"missing_reason,omitempty"`
 	MissingText   string `json:"missing_text,omitempty"`
 }
@@ -123,4 +124,13 @@ type LiveReadings struct {
 	Gateway  string    `json:"gateway"`
 	Readings []Reading `json:"readings"`
 	Skipped  int       `json:"skipped,omitempty"` // readings left out because there were too many
+}
+
+// LakeSealed says that an hour of a site, or what came late for it, is in the lake.
+type LakeSealed struct {
+	Site     string `json:"site"`
+	HourMs   int64  `json:"hour_ms"` // start of the hour, milliseconds since the Unix epoch
+	File     string `json:"file"`    // in the data service's folder
+	Readings int64  `json:"readings"`
+	Bytes    int64  `json:"bytes"`
 }

@@ -28,6 +28,9 @@ const (
 	// SubjectLive carries [LiveReadings] as JSON while somebody holds a lease; site and gateway follow.
 	SubjectLive = "data_platform.live."
 
+	// SubjectSealed carries a [LakeSealed] as JSON for each part that was added to the lake; the site follows.
+	SubjectSealed = "data_platform.lake.sealed."
+
 	// Requests, answered through nats.go/micro.
 	ReqSeries   = "data_platform.query.series"      // SeriesQuery → SeriesResult
 	ReqReadings = "data_platform.query.readings"    // ReadingsQuery → ReadingsResult

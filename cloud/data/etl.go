@@ -46,6 +46,9 @@ func (s *Service) considerFlush(ctx context.Context, wait uint64) error {
 	}
 	full := b.readings >= s.cfg.FlushReadings
 	age := time.Since(b.since)
+	if b.last >= wait && s.flushed < wait {
+		full = true // queries wait for it
+	}
 	due := age >= s.cfg.FlushInterval && (len(b.touched) < busySeries || age >= 10*s.cfg.FlushInterval)
 	if !full && !due {
 		return nil

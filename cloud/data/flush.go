@@ -344,6 +344,11 @@ func (s *Service) finish() {
 	}
 	s.flushing, s.flushed = nil, b.last
 	s.mu.Unlock()
+	select {
+	case <-s.recovered:
+	default:
+		close(s.recovered) // no batch ends before the position of every file
+	}
 	s.metrics.position.Set(float64(b.last))
 	s.markHop(b)
 }

@@ -87,8 +87,7 @@ const catalogSchema = `
 CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY, v INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gateway(id INTEGER PRIMARY KEY, site TEXT NOT NULL, name TEXT NOT NULL, UNIQUE(site, name));
 CREATE TABLE IF NOT EXISTS series(id INTEGER PRIMARY KEY, gateway INTEGER NOT NULL, point TEXT NOT NULL, unit TEXT NOT NULL, kind INTEGER NOT NULL, UNIQUE(gateway, point));
-CREATE TABLE IF NOT EXISTS clock(gateway INTEGER NOT NULL, boot INTEGER NOT NULL, mono INTEGER NOT NULL, utc INTEGER NOT NULL, PRIMARY KEY(gateway, boot)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS dropped(partition TEXT PRIMARY KEY) WITHOUT ROWID;`
+CREATE TABLE IF NOT EXISTS clock(gateway INTEGER NOT NULL, boot INTEGER NOT NULL, mono INTEGER NOT NULL, utc INTEGER NOT NULL, PRIMARY KEY(gateway, boot)) WITHOUT ROWID;`
 
 func openCatalog(dir string) (*catalog, error) {
 	path := filepath.Join(dir, "data.db")
@@ -190,6 +189,12 @@ func (c *catalog) byID(id int64) *series {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.bySeries[id]
+}
+
+func (c *catalog) gatewayByID(id int64) *gateway {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.byGWID[id]
 }
 
 // gateway returns the gateway of an address; it is made if it is new.

@@ -83,6 +83,9 @@ func (p *partition) open() (*sql.DB, error) {
 		if err != nil {
 			return nil, fmt.Errorf("data: open %s: %w", p.path, err)
 		}
+		if _, err := db.Exec(`INSERT OR IGNORE INTO meta VALUES('created', ?)`, time.Now().UnixMilli()); err != nil {
+			return nil, errors.Join(fmt.Errorf("data: open %s: %w", p.path, err), db.Close())
+		}
 		p.db = db
 	}
 	return p.db, nil
@@ -301,9 +304,11 @@ func (ps *partitions) ahead(ctx context.Context) (uint64, error) {
 			return 0, err
 		}
 		var pos uint64
-		if err := db.QueryRowContext(ctx, `SELECT v FROM meta WHERE k='position'`).Scan(&pos); err == nil {
-			most = max(most, pos)
+		err = db.QueryRowContext(ctx, `SELECT v FROM meta WHERE k='position'`).Scan(&pos)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) && !damaged(err) {
+			return 0, fmt.Errorf("data: read %s: %w", p.path, err)
 		}
+		most = max(most, pos)
 	}
 	return most, nil
 }

@@ -6,13 +6,19 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"tidemark/cloud/data/lake"
 )
 
-// keep removes what is past its retention, until ctx is done.
+// keep seals hours and removes what is past its retention, until ctx is done.
 func (s *Service) keep(ctx context.Context) error {
+	if err := lake.Clean(filepath.Join(s.cfg.Dir, "lake")); err != nil {
+		return err
+	}
 	tick := time.NewTicker(s.cfg.SealInterval)
 	defer tick.Stop()
 	for {
+		s.sealDue(ctx, time.Now())
 		s.retain(time.Now())
 		select {
 		case <-ctx.Done():

@@ -107,7 +107,12 @@ func (e *endpoints) handler(ctx context.Context, s *Service, name string, h func
 			start := time.Now()
 			ctx, cancel := context.WithTimeout(ctx, queryTime)
 			defer cancel()
-			s.respond(req, h(ctx, req.Data()))
+			select {
+			case <-s.recovered:
+				s.respond(req, h(ctx, req.Data()))
+			case <-ctx.Done():
+				s.respond(req, problemOnly{refuse(503, "recovering", "the warehouse is still taking up what it had stored before it stopped; ask again")})
+			}
 			seen.Observe(time.Since(start).Seconds())
 		}()
 	}

@@ -46,6 +46,9 @@ type Service struct {
 
 	flushes  chan *batch
 	finished chan struct{}
+	// recovered is closed once no file is ahead of what is served, as files can
+	// be after a crash. Until then queries wait.
+	recovered chan struct{}
 }
 
 // bootKey is a boot of a gateway.
@@ -81,7 +84,7 @@ func New(cfg Config, conn *nats.Conn, js jetstream.JetStream) (*Service, error) 
 		return nil, err
 	}
 	s := &Service{cfg: cfg, conn: conn, js: js, reader: stream.NewReader(js, cfg.Log), catalog: c, moved: map[bootKey]bool{},
-		flushes: make(chan *batch), finished: make(chan struct{}, 1)}
+		flushes: make(chan *batch), finished: make(chan struct{}, 1), recovered: make(chan struct{})}
 	s.flushed, s.applied, s.asOfUs = c.position, c.position, c.asOfUs
 	s.leases.until = map[string]time.Time{}
 	if s.parts, err = openPartitions(filepath.Join(cfg.Dir, "raw")); err == nil {
@@ -100,12 +103,15 @@ func New(cfg Config, conn *nats.Conn, js jetstream.JetStream) (*Service, error) 
 // closes the stores. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.close()
-	if err := s.checkStream(ctx); err != nil {
-		return err
-	}
 	wait, err := s.parts.ahead(ctx)
 	if err != nil {
 		return err
+	}
+	if err := s.checkStream(ctx, max(wait, s.flushed)); err != nil {
+		return err
+	}
+	if wait <= s.flushed {
+		close(s.recovered)
 	}
 	micro, err := s.serve(ctx)
 	if err != nil {
@@ -122,17 +128,17 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // checkStream refuses a stream that is not the one that was stored from.
-func (s *Service) checkStream(ctx context.Context) error {
-	if s.flushed == 0 {
+func (s *Service) checkStream(ctx context.Context, stored uint64) error {
+	if stored == 0 {
 		return nil
 	}
 	str, err := s.js.Stream(ctx, contract.StreamDevice)
 	if err != nil {
 		return fmt.Errorf("data: look at the device stream: %w", err)
 	}
-	if last := str.CachedInfo().State.LastSeq; last < s.flushed {
+	if last := str.CachedInfo().State.LastSeq; last < stored {
 		return fmt.Errorf("%w: it ends at %d, the folder %s holds up to %d; put back the stream's folder, or give an empty data folder",
-			ErrStreamReset, last, s.cfg.Dir, s.flushed)
+			ErrStreamReset, last, s.cfg.Dir, stored)
 	}
 	return nil
 }

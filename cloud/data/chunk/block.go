@@ -153,6 +153,9 @@ func (b *Block) Slice(from, to int) Block {
 	if from == 0 && to == b.Len() {
 		return *b
 	}
+	if from == to {
+		return Block{}
+	}
 	out := Block{Kind: b.Kind, Scale: b.Scale, Times: b.Times[from:to]}
 	if len(b.Aux) > 0 {
 		out.Aux = b.Aux[from:to]
@@ -273,6 +276,9 @@ func mergeLike(blocks []Block) []Block {
 			return 0
 		})
 	}
+	if sorted {
+		return concat(blocks, len(places))
+	}
 	var out []Block
 	for len(places) > 0 {
 		n := min(len(places), MaxReadings)
@@ -283,6 +289,42 @@ func mergeLike(blocks []Block) []Block {
 		out, places = append(out, o), places[n:]
 	}
 	return out
+}
+
+// concat is mergeLike for blocks that are in order already.
+func concat(blocks []Block, n int) []Block {
+	var out []Block
+	for i := range blocks {
+		b := blocks[i]
+		for b.Len() > 0 {
+			if k := len(out); k == 0 || out[k-1].Len() == MaxReadings {
+				out = append(out, Block{Kind: b.Kind, Scale: b.Scale, Times: make([]int64, 0, min(n, MaxReadings))})
+			}
+			o := &out[len(out)-1]
+			m := min(b.Len(), MaxReadings-o.Len())
+			part := b.Slice(0, m)
+			o.join(&part)
+			n -= m
+			b = b.Slice(m, b.Len())
+		}
+	}
+	return out
+}
+
+func (b *Block) join(o *Block) {
+	at := len(b.Times)
+	b.Times = append(b.Times, o.Times...)
+	if len(o.Aux) > 0 {
+		b.appendAux(at, 0, 1)
+		b.Aux = append(b.Aux, o.Aux...)
+	} else {
+		b.appendAux(at, o.Len(), 0)
+	}
+	b.Ints, b.Floats, b.Texts = append(b.Ints, o.Ints...), append(b.Floats, o.Floats...), append(b.Texts, o.Texts...)
+	for _, m := range o.Marks {
+		m.First += at
+		b.mark(m)
+	}
 }
 
 func (b *Block) take(from *Block, i int) {
