@@ -105,7 +105,7 @@ func serialRig(t *testing.T, slave func(port string)) drivertest.Rig {
 	cable := newCable(t)
 	slave(cable.DevicePort())
 	return drivertest.Rig{
-		Bus:   profile(t, "port: "+cable.DriverPort(), device17, knownPoints()),
+		Bus:   profile(t, "port: "+cable.DriverPort()+"\ntimeout: 500ms", device17, knownPoints()),
 		Want:  knownValues(),
 		Break: func() { must(t, cable.Unplug()) },
 		Stall: func() { cable.ToDevice(swallow) },
@@ -113,19 +113,19 @@ func serialRig(t *testing.T, slave func(port string)) drivertest.Rig {
 			cable.ToDevice(nil)
 			must(t, cable.Plug())
 		},
-		Within: 20 * time.Second,
+		Within: 40 * time.Second,
 	}
 }
 
 func tcpRig(t *testing.T, address string) drivertest.Rig {
 	r := newRelay(t, address)
 	return drivertest.Rig{
-		Bus:     profile(t, "tcp: "+r.address, device17, knownPoints()),
+		Bus:     profile(t, "tcp: "+r.address+"\ntimeout: 500ms", device17, knownPoints()),
 		Want:    knownValues(),
 		Break:   r.down,
 		Stall:   r.stall,
 		Restore: r.up,
-		Within:  20 * time.Second,
+		Within:  40 * time.Second,
 	}
 }
 
@@ -138,7 +138,7 @@ func TestLineSettings(t *testing.T) {
 		"baud: 300\nturnaround: 0s", "baud: 19200\nparity: even", "baud: 38400\nparity: odd\nstop_bits: 1",
 		"baud: 115200\nstop_bits: 2", "baud: 250000", "baud: 4000000", "turnaround: 20ms",
 	} {
-		l := openLine(t, profile(t, "port: "+cable.DriverPort()+"\n"+settings, device17, knownPoints()))
+		l := openLine(t, profile(t, "port: "+cable.DriverPort()+patient+"\n"+settings, device17, knownPoints()))
 		got, err := l.poll(0)
 		if r := got["pi"]; r.Value != drivers.FloatValue(math.Pi) {
 			t.Errorf("%q: %v, %v", settings, r, err)

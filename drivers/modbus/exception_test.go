@@ -41,7 +41,7 @@ func TestRefusedRegistersAreIsolated(t *testing.T) {
 	points["absent_1"] = "holding: 200"
 	points["absent_2"] = "input: 5\ntype: uint32"
 	points["absent_3"] = "coil: 900"
-	l := openLine(t, profile(t, "port: "+cable.DriverPort(), "unit: 17\nmax_gap: 124", points))
+	l := openLine(t, profile(t, "port: "+cable.DriverPort()+patient, "unit: 17\nmax_gap: 124", points))
 	check := func() {
 		t.Helper()
 		got, err := l.poll(0)
@@ -71,7 +71,7 @@ func TestRefusedRegistersAreIsolated(t *testing.T) {
 func TestRefusalEnds(t *testing.T) {
 	t.Parallel()
 	s, port := ours(t, 1)
-	l := openLine(t, profile(t, "port: "+port, "unit: 1", map[string]string{"a": "holding: 0", "b": "holding: 1", "c": "input: 0"}))
+	l := openLine(t, profile(t, "port: "+port+patient, "unit: 1", map[string]string{"a": "holding: 0", "b": "holding: 1", "c": "input: 0"}))
 	if _, err := l.poll(0); drivers.ReasonOf(err) != line.ReasonException(2) {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestGatewayWithoutTheSlave(t *testing.T) {
 	t.Parallel()
 	s, port := ours(t, 1)
 	s.Refuse(11)
-	l := openLine(t, profile(t, "port: "+port, "unit: 1", map[string]string{"a": "holding: 0"}))
+	l := openLine(t, profile(t, "port: "+port+patient, "unit: 1", map[string]string{"a": "holding: 0"}))
 	l.until(0, "a", line.ReasonException(11))
 	l.until(0, "a", drivers.ReasonBreaker)
 }
@@ -105,7 +105,7 @@ func TestValuesOutOfRange(t *testing.T) {
 	t.Parallel()
 	s, port := ours(t, 1)
 	s.Bank.Set(slave.Holding, 0, 0x8000, 0x7fc0, 0, 0x8000, 0, 0, 1, 3)
-	l := openLine(t, profile(t, "port: "+port, "unit: 1", map[string]string{
+	l := openLine(t, profile(t, "port: "+port+patient, "unit: 1", map[string]string{
 		"none":   "holding: 0\ntype: int16\nscale: 0.1\nno_value: 0x8000",
 		"signed": "holding: 0\ntype: int16\nno_value: -32768",
 		"nan":    "holding: 1\ntype: float32",

@@ -116,9 +116,9 @@ func TestTCPAnswersThatDoNotFit(t *testing.T) {
 			l := openLine(t, profile(t, "tcp: "+g.address+"\ntimeout: 100ms\nretries: 0", "unit: 1", map[string]string{"p": "holding: 7"}))
 			l.until(0, "p", "")
 			g.set(c.change)
-			got, err := l.poll(0)
-			if r := got["p"]; r.Reason != c.reason || r.Value != (drivers.Value{}) {
-				t.Errorf("got %+v, %v; want the reason %s", r, err, c.reason)
+			l.strict = true
+			if r := l.until(0, "p", c.reason); r.Value != (drivers.Value{}) {
+				t.Errorf("got %+v", r)
 			}
 			g.set(nil)
 			if r := l.until(0, "p", ""); r.Value != drivers.IntValue(7) {
@@ -132,7 +132,7 @@ func TestTCPAnswersThatDoNotFit(t *testing.T) {
 func TestTCPLateAnswer(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	l := openLine(t, profile(t, "tcp: "+g.address+"\ntimeout: 100ms\nretries: 0", "unit: 1", map[string]string{"p": "holding: 7"}))
+	l := openLine(t, profile(t, "tcp: "+g.address+"\ntimeout: 600ms\nretries: 0", "unit: 1", map[string]string{"p": "holding: 7"}))
 	l.until(0, "p", "")
 	var late []byte
 	g.set(func(a []byte) []byte {
@@ -161,7 +161,7 @@ func TestTCPLateAnswer(t *testing.T) {
 func TestTCPConnectionsEnd(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	l := openLine(t, profile(t, "tcp: "+g.address+"\ntimeout: 100ms\nretries: 0", "unit: 1", map[string]string{"p": "holding: 7"}))
+	l := openLine(t, profile(t, "tcp: "+g.address+"\ntimeout: 600ms\nretries: 0", "unit: 1", map[string]string{"p": "holding: 7"}))
 	l.until(0, "p", "")
 	var closed atomic.Bool
 	g.set(func(a []byte) []byte {

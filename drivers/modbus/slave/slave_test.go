@@ -87,3 +87,21 @@ func TestServeSaysWhatFailed(t *testing.T) {
 		t.Error("a broken line was no error")
 	}
 }
+
+// Whatever is on the line, the slave gets to its end, and says nothing that it
+// was not asked for by a sound frame.
+func FuzzServe(f *testing.F) {
+	f.Add(sealed(1, 3, 0, 0, 0, 1), uint8(3))
+	f.Add(append([]byte{1, 16, 0, 0, 0, 1, 247}, sealed(1, 4, 0, 0, 0, 1)...), uint8(1))
+	f.Fuzz(func(t *testing.T, heard []byte, chunk uint8) {
+		s := Slave{Unit: 1, Bank: &Bank{}}
+		s.Bank.Set(Holding, 0, 1)
+		l := line{heard: bytes.NewReader(heard), chunk: int(chunk) + 1}
+		if err := s.Serve(&l); err != nil {
+			t.Fatal(err)
+		}
+		if l.said.Len() > len(heard) {
+			t.Fatalf("it said %d bytes for %d", l.said.Len(), len(heard))
+		}
+	})
+}
