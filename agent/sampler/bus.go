@@ -68,7 +68,13 @@ func (b *Bus) Run(ctx context.Context) error {
 	full := make(chan filled, ahead)
 	free := make(chan *drivers.Scan, ahead+1)
 	gathered := make(chan error, 1)
-	go func() { gathered <- b.gather(ctx, full, free) }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		err := b.gather(ctx, full, free)
+		cancel() // who polls waits for nobody
+		gathered <- err
+	}()
 	b.poll(ctx, full, free)
 	close(full)
 	if err := b.sensor.Close(); err != nil {
@@ -98,6 +104,7 @@ func (b *Bus) poll(ctx context.Context, full chan<- filled, free <-chan *drivers
 		scan.Reset(&b.scans[i])
 		switch err := b.read(ctx, i, scan); {
 		case err == nil:
+			b.status.works(i, b.cfg.Log)
 		case errors.Is(err, io.EOF):
 			sched.drop(i)
 			continue
@@ -105,18 +112,31 @@ func (b *Bus) poll(ctx context.Context, full chan<- filled, free <-chan *drivers
 			return
 		default:
 			failAll(scan, drivers.ReasonOf(err))
-			b.status.failed(err, b.cfg.Log)
+			b.status.failed(i, err, b.cfg.Log)
 		}
 		stampMissing(scan, began)
 		if b.scans[i].Interval > 0 {
 			b.cfg.Hops.Observe(protocol.Sampled, time.Since(began))
 		}
-		select {
-		case full <- filled{i, scan}:
-		case <-ctx.Done():
+		if !hand(ctx, full, filled{i, scan}) {
 			return
 		}
 		sched.done(i, time.Now())
+	}
+}
+
+// hand gives a scan to the gatherer, also one that was read while ctx ended.
+func hand(ctx context.Context, full chan<- filled, f filled) bool {
+	select {
+	case full <- f:
+		return true
+	default:
+	}
+	select {
+	case full <- f:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -124,7 +144,9 @@ func (b *Bus) poll(ctx context.Context, full chan<- filled, free <-chan *drivers
 func (b *Bus) read(ctx context.Context, i int, s *drivers.Scan) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			b.cfg.Log.Error("the driver panicked", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			if b.status.failing(i) != drivers.ReasonPanic {
+				b.cfg.Log.Error("the driver panicked", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			}
 			err = &drivers.ReadError{Reason: drivers.ReasonPanic, Err: fmt.Errorf("the driver panicked: %v", p)}
 		}
 	}()

@@ -2,40 +2,36 @@ package sampler
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"tidemark/drivers"
 	"tidemark/protocol"
 )
 
-// gather collects scans into messages until full is closed. Once ctx is done
-// it appends what it has, which the outbox still takes for a moment.
+// grace is how long messages may still be appended once ctx is done.
+const grace = 2 * time.Second
+
+// gather collects scans into messages until full is closed. The outbox takes
+// what was read before ctx was done for a moment longer.
 func (b *Bus) gather(ctx context.Context, full <-chan filled, free chan<- *drivers.Scan) error {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
 	batches := make([]*batch, len(b.scans))
 	for i := range batches {
 		batches[i] = newBatch(b, i)
 	}
 	tick := time.NewTicker(b.cfg.Every)
 	defer tick.Stop()
-	var failure error
-	flush := func(ctx context.Context) {
-		for _, t := range batches {
-			if err := t.flush(ctx); err != nil && failure == nil {
-				failure = err
-			}
-		}
-	}
 	for {
 		select {
 		case f, ok := <-full:
 			if !ok {
-				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-				defer cancel()
-				flush(last)
-				return failure
+				return flushAll(late, batches)
 			}
 			b.taps.offer(&b.scans[f.index], f.scan)
-			if err := batches[f.index].add(ctx, f.scan); err != nil && ctx.Err() == nil {
+			if err := batches[f.index].add(late, f.scan); err != nil {
 				return err
 			}
 			select {
@@ -43,12 +39,21 @@ func (b *Bus) gather(ctx context.Context, full <-chan filled, free chan<- *drive
 			default:
 			}
 		case <-tick.C:
-			flush(ctx)
-			if failure != nil && ctx.Err() == nil {
-				return failure
+			if err := flushAll(late, batches); err != nil {
+				return err
 			}
 		}
 	}
+}
+
+// flushAll appends what every batch has, and returns the first error.
+func flushAll(ctx context.Context, batches []*batch) (first error) {
+	for _, t := range batches {
+		if err := t.flush(ctx); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 // batch is the scans of one kind since the last message.
@@ -80,7 +85,8 @@ func newBatch(b *Bus, i int) *batch {
 	return t
 }
 
-// add takes a scan, and appends a message first if that is full.
+// add takes a scan, and appends a message first if that is full. Its error is
+// the queue's; a scan that no message can carry is told and left out.
 func (t *batch) add(ctx context.Context, s *drivers.Scan) error {
 	t.bus.status.saw(t.index, s)
 	some := false
@@ -99,7 +105,8 @@ func (t *batch) add(ctx context.Context, s *drivers.Scan) error {
 	}
 	if t.builder == nil {
 		if err := t.open(); err != nil {
-			return err
+			t.bus.status.leftOut(t.index, err, t.bus.cfg.Log)
+			return nil
 		}
 	}
 	if t.builder.Full() {
@@ -107,6 +114,21 @@ func (t *batch) add(ctx context.Context, s *drivers.Scan) error {
 			return err
 		}
 	}
+	err := t.put(s)
+	if errors.Is(err, protocol.ErrFull) {
+		if err := t.flush(ctx); err != nil {
+			return err
+		}
+		err = t.put(s)
+	}
+	if err != nil {
+		t.bus.status.leftOut(t.index, err, t.bus.cfg.Log)
+	}
+	return nil
+}
+
+// put adds a scan to the message that is being built.
+func (t *batch) put(s *drivers.Scan) error {
 	if t.builder.Scans() == 0 {
 		t.began = time.Now()
 		t.wall = t.began.UnixMilli()
@@ -114,11 +136,7 @@ func (t *batch) add(ctx context.Context, s *drivers.Scan) error {
 	for g, at := range s.Times {
 		t.times[g] = t.millis(at)
 	}
-	if err := t.builder.Add(t.times, t.readings); err != nil || t.told {
-		return err
-	}
-	t.told = true // the first reading does not wait: somebody may be watching for it
-	return t.flush(ctx)
+	return t.builder.Add(t.times, t.readings)
 }
 
 // millis places a reading's time on the message's wall clock.

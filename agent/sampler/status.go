@@ -16,12 +16,14 @@ type status struct {
 	bus      protocol.BusState
 	scans    []drivers.ScanSpec
 	lastGood [][]time.Time // by scan and point
-	downFor  string        // the reason why no point of the last scan was good
+	downFor  []string      // by scan: the reason why its polls fail, empty if they do not
+	unfit    []bool        // by scan: one was left out since no message can carry it
 }
 
 func (s *status) init(bus, driver string, scans []drivers.ScanSpec) {
 	s.bus = protocol.BusState{Bus: bus, Driver: driver}
 	s.scans = scans
+	s.downFor, s.unfit = make([]string, len(scans)), make([]bool, len(scans))
 	for i := range scans {
 		s.lastGood = append(s.lastGood, make([]time.Time, len(scans[i].Points)))
 		s.bus.Points += uint64(len(scans[i].Points))
@@ -50,15 +52,46 @@ func (s *status) late(d time.Duration) {
 	s.bus.LateMax = max(s.bus.LateMax, uint64(max(d, 0).Milliseconds()))
 }
 
-// failed logs when the reason of failing polls changes, not each poll.
-func (s *status) failed(err error, log *slog.Logger) {
+// failed logs when the reason why the polls of scan i fail changes, not each poll.
+func (s *status) failed(i int, err error, log *slog.Logger) {
 	reason := drivers.ReasonOf(err)
 	s.mu.Lock()
-	changed := s.downFor != reason
-	s.downFor = reason
+	changed := s.downFor[i] != reason
+	s.downFor[i] = reason
+	s.bus.Reason = reason
 	s.mu.Unlock()
 	if changed {
-		log.Warn("a poll failed", "reason", reason, "err", err)
+		log.Warn("a poll failed", "device", s.scans[i].Device, "reason", reason, "err", err)
+	}
+}
+
+// failing returns the reason why the polls of scan i fail, empty if they do not.
+func (s *status) failing(i int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.downFor[i]
+}
+
+// leftOut logs the first scan of a kind that no message can carry.
+func (s *status) leftOut(i int, err error, log *slog.Logger) {
+	s.mu.Lock()
+	first := !s.unfit[i]
+	s.unfit[i] = true
+	s.bus.Reason = drivers.ReasonFailed
+	s.mu.Unlock()
+	if first {
+		log.Error("a scan fits no message; it and others like it are left out", "device", s.scans[i].Device, "err", err)
+	}
+}
+
+// works notes that scan i was read.
+func (s *status) works(i int, log *slog.Logger) {
+	s.mu.Lock()
+	reason := s.downFor[i]
+	s.downFor[i] = ""
+	s.mu.Unlock()
+	if reason != "" {
+		log.Info("polls succeed again", "device", s.scans[i].Device, "reason", reason)
 	}
 }
 
