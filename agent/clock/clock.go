@@ -67,27 +67,44 @@ const stepAtLeast = 250 * time.Millisecond
 func (c *Clock) Run(ctx context.Context, q Queue) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	told := protocol.ClockUnknown
-	offset := c.offset()
+	w := watch{offset: c.offset()}
 	for {
-		quality, now := c.Quality(), c.offset()
-		step := now - offset
-		if quality > told || step.Abs() >= stepAtLeast && quality > protocol.ClockUnknown {
-			if step.Abs() >= stepAtLeast {
+		quality := c.Quality()
+		if step, tell := w.look(quality, c.offset()); tell {
+			if step != 0 {
 				c.log.Warn("the wall clock stepped", "dur", step.String())
 			}
 			if err := c.tell(ctx, q, quality, step); err != nil {
 				return nil // only the end of ctx does this
 			}
-			told = quality
 		}
-		offset = now
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 	}
+}
+
+// watch is what was seen of the clock before.
+type watch struct {
+	told   protocol.ClockQuality
+	offset time.Duration
+}
+
+// look reports whether the clock is to be told, and how far it stepped: 0 for
+// no step. A clock that cannot be trusted at all is not told: it maps nothing.
+func (w *watch) look(quality protocol.ClockQuality, offset time.Duration) (step time.Duration, tell bool) {
+	step = offset - w.offset
+	w.offset = offset
+	if step.Abs() < stepAtLeast {
+		step = 0
+	}
+	tell = quality > w.told || step != 0 && quality > protocol.ClockUnknown
+	if tell {
+		w.told = quality
+	}
+	return step, tell
 }
 
 // offset is the wall clock less the time since boot: it changes only when the
@@ -100,9 +117,7 @@ func (c *Clock) tell(ctx context.Context, q Queue, quality protocol.ClockQuality
 	m := &protocol.Message{Type: protocol.TypeClock}
 	c.Stamp(m)
 	body := protocol.Clock{Boot: m.Boot, Mono: m.Mono, UTC: m.Time, Quality: quality}
-	if step.Abs() >= stepAtLeast {
-		body.StepMs = step.Milliseconds()
-	}
+	body.StepMs = step.Milliseconds()
 	m.Body = body.Encode()
 	return q.Append(ctx, m, nil, true)
 }
