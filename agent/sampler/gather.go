@@ -123,8 +123,13 @@ func (t *batch) add(ctx context.Context, s *drivers.Scan) error {
 	}
 	if err != nil {
 		t.bus.status.leftOut(t.index, err, t.bus.cfg.Log)
+		return nil
 	}
-	return nil
+	if t.told {
+		return nil
+	}
+	t.told = true // the first reading does not wait for the next tick: somebody may be watching for it
+	return t.flush(ctx)
 }
 
 // put adds a scan to the message that is being built.
