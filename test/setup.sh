@@ -30,7 +30,7 @@ fi
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
-  if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null && ! [ -t 0 ]; then
+  if ! command -v sudo >/dev/null || { ! sudo -n true 2>/dev/null && ! [ -t 0 ]; }; then
     echo "test/setup.sh: the tests need Debian packages that are missing here: ${missing[*]}" >&2
     echo "test/setup.sh: this user cannot become root; run once as root: apt-get install ${missing[*]}" >&2
     exit 1
