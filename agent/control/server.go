@@ -29,8 +29,15 @@ type Server struct {
 	log   *slog.Logger
 }
 
+// maxPath is the length of a Unix socket's path that every system takes, in
+// bytes: sun_path has 104 to 108 with its end (unix(7)).
+const maxPath = 103
+
 // Listen opens the socket. One that a dead agent left behind is replaced.
 func Listen(path string, a Agent, log *slog.Logger) (*Server, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("control: the socket's path %s has %d bytes, and a system takes %d; name a shorter one with --socket", path, len(path), maxPath)
+	}
 	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		c.Close()
 		return nil, fmt.Errorf("control: socket %s is served by another agent; stop it, or name another socket", path)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ const (
 	probeEvery = 5 * time.Second
 	tellAfter  = 30 * time.Second // of an outage that lasts
 	maxSteps   = 64
+	maxText    = 300 // bytes of an error that are kept
 )
 
 // Diary records outages. It is the link's observer.
@@ -30,19 +32,23 @@ type Diary struct {
 	clock  *clock.Clock
 	log    *slog.Logger
 	wake   chan struct{}
+	every  time.Duration // between two probes
+	after  time.Duration // an outage that lasts is told
 
 	mu     sync.Mutex
 	outage *protocol.Outage // the one that lasts; nil while the link is up
 	began  time.Time
 	ended  []*protocol.Outage // not yet in the outbox
 	told   bool
+	// The rung that fails now; the outage's last entry may be older.
+	rung, rungText string
 	// What the connection itself said last, for the rungs that cannot be probed.
 	said, saidText string
 }
 
 // New returns a diary for the way to a broker; it starts nothing.
 func New(broker *url.URL, q Queue, c *clock.Clock, log *slog.Logger) *Diary {
-	return &Diary{broker: broker, queue: q, clock: c, log: log, wake: make(chan struct{}, 1)}
+	return &Diary{broker: broker, queue: q, clock: c, log: log, wake: make(chan struct{}, 1), every: probeEvery, after: tellAfter}
 }
 
 // LinkUp ends the outage, if there is one.
@@ -76,15 +82,16 @@ func (d *Diary) LinkDown(rung, text string) {
 
 // step records a change of the failing rung. d.mu is held.
 func (d *Diary) step(rung, text string) {
-	if n := len(d.outage.Entries); n > 0 && d.outage.Entries[n-1].Rung == rung {
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "")
+	}
+	if len(d.outage.Entries) > 0 && d.rung == rung {
 		return
 	}
+	d.rung, d.rungText = rung, text
 	if len(d.outage.Entries) == maxSteps {
 		d.outage.Missed++
 		return
-	}
-	if len(text) > 300 {
-		text = text[:300]
 	}
 	d.outage.Entries = append(d.outage.Entries, protocol.OutageStep{Time: time.Now().UnixMilli(), Rung: rung, Text: text})
 	d.log.Warn("the link fails", "rung", rung, "err", text)
@@ -104,13 +111,12 @@ func (d *Diary) Rung() (rung, text string) {
 	if d.outage == nil {
 		return "", ""
 	}
-	last := d.outage.Entries[len(d.outage.Entries)-1]
-	return last.Rung, last.Text
+	return d.rung, d.rungText
 }
 
 // Run probes while the link is down and appends outages, until ctx is done.
 func (d *Diary) Run(ctx context.Context) error {
-	tick := time.NewTicker(probeEvery)
+	tick := time.NewTicker(d.every)
 	defer tick.Stop()
 	for {
 		if d.down() {
@@ -144,7 +150,7 @@ func (d *Diary) take() []*protocol.Outage {
 	defer d.mu.Unlock()
 	out := d.ended
 	d.ended = nil
-	if d.outage != nil && !d.told && time.Since(d.began) > tellAfter {
+	if d.outage != nil && !d.told && time.Since(d.began) > d.after {
 		d.told = true
 		now := *d.outage
 		now.Entries = append([]protocol.OutageStep(nil), now.Entries...)
