@@ -111,16 +111,23 @@ func (s *Service) rows(ctx context.Context, each func(*stored), rest string, arg
 // markOf returns the first mark of a stage that covers a sequence: when the
 // entry passed the stage.
 func (s *Service) markOf(ctx context.Context, st protocol.Stage, sequence uint64) (timeUs int64, err error) {
-	err = s.store.read.QueryRowContext(ctx, `SELECT time_us FROM mark WHERE stage = ? AND through >= ? ORDER BY through LIMIT 1`, string(st), int64(sequence)).Scan(&timeUs)
-	if errors.Is(err, sql.ErrNoRows) {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		if m := s.marks[st]; m.Through >= sequence { // not written yet
-			return m.TimeUs, nil
+	s.mu.RLock() // before the file is read, since marks go from here to there
+	for _, m := range s.unwritten {
+		if m.Stage == st && m.Through >= sequence {
+			timeUs = m.TimeUs
+			break
 		}
-		return 0, nil
 	}
-	return timeUs, err
+	s.mu.RUnlock()
+	var earlier int64
+	err = s.store.read.QueryRowContext(ctx, `SELECT time_us FROM mark WHERE stage = ? AND through >= ? ORDER BY through LIMIT 1`, string(st), int64(sequence)).Scan(&earlier)
+	switch {
+	case err == nil:
+		return earlier, nil
+	case errors.Is(err, sql.ErrNoRows):
+		return timeUs, nil
+	}
+	return 0, err
 }
 
 // queryTrace answers [contract.ReqTrace].

@@ -19,13 +19,12 @@ const maxPassing = 1 << 16
 // batch is what is gathered for the next transaction.
 type batch struct {
 	rows  []*row
-	marks []contract.HopMark
 	dirty map[*gateway]bool
 	moved bool // a position changed
 }
 
-func (b *batch) empty() bool {
-	return !b.moved && len(b.rows) == 0 && len(b.marks) == 0 && len(b.dirty) == 0
+func (k *keeper) empty() bool {
+	return !k.batch.moved && len(k.batch.rows) == 0 && len(k.unwritten) == 0 && len(k.batch.dirty) == 0
 }
 
 // passing is an entry on its way through the later stages.

@@ -43,8 +43,8 @@ func (k *keeper) takeMark(m contract.HopMark) {
 	}
 	k.mu.Lock()
 	k.marks[m.Stage] = m
+	k.unwritten = append(k.unwritten, m)
 	k.mu.Unlock()
-	k.batch.marks = append(k.batch.marks, m)
 	p := k.passing[m.Stage]
 	n := 0
 	for n < len(p) && p[n].sequence <= m.Through {

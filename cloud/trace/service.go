@@ -62,6 +62,7 @@ type Service struct {
 	presence  map[protocol.Gateway]contract.Presence
 	snapshots map[protocol.Gateway]contract.TidemarkSnapshot
 	marks     map[protocol.Stage]contract.HopMark // the newest of each stage
+	unwritten []contract.HopMark                  // marks that are not in the file yet, in order
 	pos       position
 	newestUs  int64 // commit time of the newest entry in the ledger
 }

@@ -20,7 +20,7 @@ const retireBatch = 2000
 // flush writes the batch. A failure, such as a full disk, is tried again until
 // it passes: the streams keep what arrives meanwhile.
 func (k *keeper) flush(ctx context.Context) error {
-	if k.batch.empty() {
+	if k.empty() {
 		return nil
 	}
 	failures, since := 0, time.Now()
@@ -49,10 +49,11 @@ func (k *keeper) flush(ctx context.Context) error {
 	}
 	k.mu.Lock()
 	k.Service.pos = k.pos
+	k.unwritten = k.unwritten[:0]
 	k.mu.Unlock()
 	k.metrics.position.Set(float64(k.pos.Device))
 	clear(k.batch.dirty)
-	k.batch = batch{dirty: k.batch.dirty, rows: k.batch.rows[:0], marks: k.batch.marks[:0]}
+	k.batch = batch{dirty: k.batch.dirty, rows: k.batch.rows[:0]}
 	return nil
 }
 
@@ -70,7 +71,7 @@ func (k *keeper) writeBatch() error {
 	if err := writeRows(tx, k.batch.rows); err != nil {
 		return err
 	}
-	for _, m := range k.batch.marks {
+	for _, m := range k.unwritten {
 		if _, err := tx.Exec(`INSERT OR IGNORE INTO mark VALUES (?, ?, ?)`, string(m.Stage), m.Through, m.TimeUs); err != nil {
 			return err
 		}
