@@ -83,6 +83,14 @@ func TestKilledAtAnyMomentItStoresEachReadingOnce(t *testing.T) {
 		t.Errorf("%d readings are counted, %d were committed", c.Readings, 2*src.next)
 	}
 	src.compare(st)
+	over := 0
+	for _, at := range src.at {
+		if _, end := hourBounds(floorDiv(at, hourMs)); end < time.Now().UnixMilli()-1000 {
+			over++
+		}
+	}
+	until(t, "every hour that is over in the lake", func() bool { return len(lakeRows(t, dir+"/data")) >= 2*over })
+	src.compare(st)
 	st.stop()
 	checkLake(t, dir+"/data", src)
 }

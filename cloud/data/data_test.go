@@ -24,6 +24,7 @@ type station struct {
 	dir  string
 	bus  *bus.Bus
 	cfg  Config
+	log  *slog.Logger
 	stop func()
 }
 
@@ -52,6 +53,7 @@ func (st *station) openBus() {
 		st.t.Fatal(err)
 	}
 	st.bus = b
+	st.log = log
 	st.cfg.Log, st.cfg.Dir = log, st.dir+"/data"
 }
 

@@ -23,6 +23,7 @@ type view struct {
 	fresh   contract.Freshness
 	moved   map[bootKey]bool
 	heads   map[*series][]chunk.Block
+	waiting map[*series][]chunk.Block // of heads, what waits for a clock: its times are the raw ones
 	parts   []*partition
 }
 
@@ -72,7 +73,8 @@ func (s *Service) look(sel []*series, from, to int64) (*view, error) {
 			return nil, s.queryFailed(p, err)
 		}
 	}
-	v := &view{s: s, flushed: s.flushed, fresh: s.freshness(time.Now()), moved: map[bootKey]bool{}, heads: map[*series][]chunk.Block{}, parts: s.parts.all()}
+	v := &view{s: s, flushed: s.flushed, fresh: s.freshness(time.Now()), moved: map[bootKey]bool{}, heads: map[*series][]chunk.Block{},
+		waiting: map[*series][]chunk.Block{}, parts: s.parts.all()}
 	slices.SortFunc(v.parts, func(a, b *partition) int { return cmp.Compare(a.name, b.name) })
 	for k := range s.moved {
 		v.moved[k] = true
@@ -80,7 +82,13 @@ func (s *Service) look(sel []*series, from, to int64) (*view, error) {
 	for _, ser := range sel {
 		for _, blocks := range [...][]*headBlock{ser.flushing, ser.head} {
 			for _, b := range blocks {
-				v.heads[ser] = appendRange(v.heads[ser], &b.Block, from, to)
+				if b.boot == 0 {
+					v.heads[ser] = appendRange(v.heads[ser], &b.Block, from, to)
+					continue
+				}
+				raw := b.Block
+				raw.Aux = nil
+				v.waiting[ser] = appendRange(v.waiting[ser], &raw, from, to)
 			}
 		}
 	}
@@ -133,9 +141,11 @@ func (v *view) hours(ser *series, from, to int64) []int64 {
 		}
 		p.mu.Unlock()
 	}
-	for _, b := range v.heads[ser] {
-		for _, t := range b.Times {
-			set[floorDiv(t, hourMs)] = true
+	for _, blocks := range [...][]chunk.Block{v.heads[ser], v.waiting[ser]} {
+		for _, b := range blocks {
+			for _, t := range b.Times {
+				set[floorDiv(t, hourMs)] = true
+			}
 		}
 	}
 	out := make([]int64, 0, len(set))
@@ -165,6 +175,11 @@ func (v *view) blocks(ctx context.Context, ser *series, from, to int64, placed b
 	}
 	for i := range v.heads[ser] {
 		out = appendRange(out, &v.heads[ser][i], from, to)
+	}
+	for i := range v.waiting[ser] {
+		if !placed {
+			out = appendRange(out, &v.waiting[ser][i], from, to)
+		}
 	}
 	return out, nil
 }

@@ -187,10 +187,23 @@ func Decode(data []byte) (Block, error) {
 	}
 	r := reader{data: content}
 	b := r.block()
-	if r.failed || len(r.data) > 0 {
+	if r.failed || len(r.data) > 0 || !b.whole() {
 		return Block{}, fmt.Errorf("%w: it is cut short, too long, or has impossible counts", ErrMalformed)
 	}
 	return b, nil
+}
+
+// whole reports whether every reading that needs a value has one of its kind.
+func (b *Block) whole() bool {
+	switch {
+	case len(b.Texts) > 0:
+		return b.Kind == protocol.Text
+	case len(b.Floats) > 0:
+		return b.Kind == protocol.Float
+	case len(b.Ints) > 0:
+		return b.Kind != protocol.Text
+	}
+	return b.Bad() == b.Len()
 }
 
 // reader takes a chunk's content apart; once it failed it gives zeros.
