@@ -9,17 +9,23 @@ func (b *Builder) Body(msgTime int64) ([]byte, error) {
 	}
 	w := wireTelemetry{Schema: b.schema.id[:], Scans: uint32(b.scans), Reasons: b.reasons}
 	b.columns.Reset()
-	err := encMode.MarshalToBuffer(b.ints(b.times, msgTime), &b.columns)
+	err := b.write(b.ints(b.times, msgTime))
 	open := 0
 	for i := range b.cols {
 		c := &b.cols[i]
 		form := b.column(i)
-		if err = encMode.MarshalToBuffer(form, &b.columns); err != nil {
+		if err == nil {
+			err = b.write(form)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("protocol: encode the column of %s: %w", b.schema.Points[i].Name, err)
 		}
 		if open > 0 || len(c.runs) > 0 {
 			w.Marks, open = appendMarks(w.Marks, open, uint32(i), c.runs, form == nil)
 		}
+	}
+	if err := b.writeSingles(); err != nil {
+		return nil, fmt.Errorf("protocol: encode columns: %w", err)
 	}
 	w.Columns = b.columns.Bytes()
 	body, err := Marshal(&w)
@@ -29,8 +35,40 @@ func (b *Builder) Body(msgTime int64) ([]byte, error) {
 	return body, err
 }
 
+// write appends a column. Single integers wait for others.
+func (b *Builder) write(form any) error {
+	if d, ok := form.(*int64); ok {
+		b.singles = append(b.singles, *d)
+		return nil
+	}
+	if err := b.writeSingles(); err != nil {
+		return err
+	}
+	return encMode.MarshalToBuffer(form, &b.columns)
+}
+
+// writeSingles appends the integers that wait, encoded at once: as an array
+// without its head.
+func (b *Builder) writeSingles() error {
+	if len(b.singles) == 0 {
+		return nil
+	}
+	b.array.Reset()
+	if err := encMode.MarshalToBuffer(b.singles, &b.array); err != nil {
+		return err
+	}
+	b.array.Next(headSize(int64(len(b.singles))))
+	b.columns.Write(b.array.Bytes())
+	b.singles = b.singles[:0]
+	return nil
+}
+
 // ints is encodeInts with the builder's buffer.
 func (b *Builder) ints(raw []int64, base int64) any {
+	if len(raw) == 1 {
+		b.delta = raw[0] - base
+		return &b.delta
+	}
 	form, free := encodeInts(raw, base, b.deltas)
 	if free != nil {
 		b.deltas = free

@@ -13,6 +13,11 @@ import (
 // messages never begins so: a message is a map, major type 5.
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 
+// zstdWindow is what the encoder looks back. Eight times as much makes no bundle
+// smaller and costs an agent 900 KiB; a faster level makes a backlog 3 % larger,
+// a better one 1 % smaller for 3 MiB.
+const zstdWindow = 128 << 10
+
 // The zstd coder and decoder are made when first used: an agent decodes nothing,
 // and both take memory.
 var (
@@ -24,7 +29,7 @@ var (
 func zstdEncoder() *zstd.Encoder {
 	zstdEncoderOnce.Do(func() {
 		zstdEncoderMade = must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
-			zstd.WithWindowSize(MaxBundle), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true)))
+			zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true)))
 	})
 	return zstdEncoderMade
 }

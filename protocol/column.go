@@ -52,9 +52,6 @@ func headSize(v int64) int {
 // encodeInts chooses the shortest of the forms of ints. deltas is memory that
 // it may use; the form may keep it, so it is returned if it does not.
 func encodeInts(raw []int64, base int64, deltas []int64) (form any, free []int64) {
-	if len(raw) == 1 {
-		return raw[0] - base, deltas
-	}
 	deltas = deltas[:0]
 	prev := base
 	runs, length, constant := 0, int64(0), true

@@ -50,7 +50,11 @@ func (r *columnReader) major() int {
 	return int(r.rest[0] >> 5)
 }
 
-const cborNull = 0xf6
+// Initial bytes (RFC 8949 appendix B).
+const (
+	cborArray32 = 0x9a
+	cborNull    = 0xf6
+)
 
 // null skips a null, if that is next.
 func (r *columnReader) null() bool {

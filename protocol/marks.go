@@ -29,6 +29,10 @@ const maxReason = 64
 // placeMarks puts the marks of a body at the columns they name. It allocates
 // for at most one mark for each reading.
 func (t *Telemetry) placeMarks(marks []wireMark, reasons []string) error {
+	t.marked = len(marks) > 0
+	if !t.marked {
+		return nil
+	}
 	covered, all := uint64(0), uint64(t.Scans*len(t.Columns))
 	for i := range marks {
 		m := &marks[i]

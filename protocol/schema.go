@@ -18,6 +18,7 @@ type Schema struct {
 	id      SchemaID
 	encoded []byte
 	groupOf []uint16 // by point
+	numbers bool     // every point can travel as raw integers
 }
 
 // Point is one point of a schema.
@@ -203,6 +204,7 @@ func (s *Schema) check() error {
 		return refuse(ReasonTooLarge, "schema", "%d points are over the limit of %d", max(len(s.Points), len(s.Groups)), MaxPoints)
 	}
 	seen := make(map[string]bool, len(s.Points))
+	s.numbers = true
 	for i, p := range s.Points {
 		switch {
 		case !ValidPointName(p.Name):
@@ -217,6 +219,7 @@ func (s *Schema) check() error {
 			return refuse(ReasonMismatch, "schema", "point %d: its scale is not finite, is zero, or stands at a point that is no float", i)
 		}
 		seen[p.Name] = true
+		s.numbers = s.numbers && p.Kind != Text && (p.Kind != Float || !p.Scale.none())
 	}
 	return s.checkGroups()
 }

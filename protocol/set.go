@@ -59,9 +59,24 @@ func (s *Set) Add(first, last uint64) {
 
 // AddSet puts all of t into s.
 func (s *Set) AddSet(t Set) {
-	for _, r := range t.ranges {
-		s.Add(r.First, r.Last)
+	if len(t.ranges) < 8 {
+		for _, r := range t.ranges {
+			s.Add(r.First, r.Last)
+		}
+		return
 	}
+	// Each Add in the middle would move all that is behind it.
+	merged := Set{make([]Range, 0, len(s.ranges)+len(t.ranges))}
+	for a, b := s.ranges, t.ranges; len(a) > 0 || len(b) > 0; {
+		if len(b) == 0 || len(a) > 0 && a[0].First < b[0].First {
+			merged.Add(a[0].First, a[0].Last)
+			a = a[1:]
+		} else {
+			merged.Add(b[0].First, b[0].Last)
+			b = b[1:]
+		}
+	}
+	*s = merged
 }
 
 // at returns the index of the range that holds seq, or of the next one.

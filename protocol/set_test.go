@@ -67,6 +67,36 @@ func checkSet(t *rapid.T, s Set, m map[uint64]bool) {
 	}
 }
 
+// Union and difference of two sets, against plain maps.
+func TestSetsCombine(t *testing.T) {
+	draw := func(t *rapid.T, name string) (Set, map[uint64]bool) {
+		var s Set
+		m := map[uint64]bool{}
+		for _, q := range rapid.SliceOfN(rapid.Uint64Range(1, 90), 0, 60).Draw(t, name) {
+			s.Add(q, q)
+			m[q] = true
+		}
+		return s, m
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		a, inA := draw(t, "a")
+		b, inB := draw(t, "b")
+		union, both := a.Clone(), map[uint64]bool{}
+		union.AddSet(b)
+		for q := range uint64(100) {
+			if inA[q] || inB[q] {
+				both[q] = true
+			}
+			if want := inA[q] && !inB[q]; a.Minus(b).Contains(q) != want {
+				t.Fatalf("%v without %v is %v", a, b, a.Minus(b))
+			}
+		}
+		checkSet(t, union, both)
+		checkSet(t, a, inA)
+		checkSet(t, b, inB)
+	})
+}
+
 func TestSetAtTheEdgeOfUint64(t *testing.T) {
 	const top = ^uint64(0)
 	var s Set

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
+	"github.com/fxamacker/cbor/v2"
 	"pgregory.net/rapid"
 )
 
@@ -226,5 +228,49 @@ func TestUnknownSchemaIsSaid(t *testing.T) {
 	}
 	if id, err := m.SchemaOf(); err != nil || id != s.ID() {
 		t.Fatalf("SchemaOf: %v, %v", id, err)
+	}
+}
+
+// A message of one scan is decoded by a short cut; what looks like that, and is
+// not, must not slip through it.
+func TestSingleScans(t *testing.T) {
+	s, err := NewSchema([]Point{{Name: "a.b", Kind: Int, Base: 5}, {Name: "a.c", Kind: Bool}, {Name: "a.d", Scale: Scale{Num: 1, Den: 10}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		columns []any
+		want    string
+	}{
+		{[]any{1, 1, 7}, "good 6, good true, good 0.7"},
+		{[]any{int64(untouched), 1, 7}, "good -9223372035300676829, good true, good 0.7"},
+		{[]any{nil, 1, 7}, "not_read, good true, good 0.7"},
+		{[]any{1, 1, nil}, "good 6, good true, not_read"},
+		{[]any{[]int{1}, 1, 7}, "good 6, good true, good 0.7"},
+		{[]any{1, 1, columnMap{Runs: []int64{1, 7}}}, "good 6, good true, good 0.7"},
+		{[]any{1, 2, 7}, "mismatch"},
+		{[]any{1, true, 7}, "malformed"},
+		{[]any{1, cbor.SimpleValue(23), 7}, "malformed"}, // undefined
+		{[]any{1, 1.5, 7}, "malformed"},
+		{[]any{1, 1}, "malformed"},
+		{[]any{1, 1, 7, 8}, "mismatch"},
+	} {
+		w := wireTelemetry{Schema: s.id[:], Scans: 1, Columns: must(Marshal(0))}
+		for _, v := range c.columns {
+			w.Columns = append(w.Columns, must(Marshal(v))...)
+		}
+		m := &Message{Type: TypeTelemetry, Body: must(Marshal(w))}
+		tel, err := m.Telemetry(func(SchemaID) *Schema { return s })
+		got := ReasonOf(err)
+		if err == nil {
+			var parts []string
+			for p := range tel.Columns {
+				parts = append(parts, projectReading(tel.Columns[p].Reading(0)))
+			}
+			got = strings.Join(parts, ", ")
+		}
+		if got != c.want {
+			t.Errorf("%v: %s, not %s", c.columns, got, c.want)
+		}
 	}
 }
