@@ -28,17 +28,21 @@ type bundle struct {
 func (r *Receiver) open(ctx context.Context, g protocol.Gateway, p broker.Publish, received time.Time) (*bundle, error) {
 	msgs, err := protocol.DecodeBundle(p.Payload)
 	if err != nil {
-		if dead := r.deadBundle(ctx, g, p, err); dead != nil {
-			return nil, dead
-		}
-		return nil, fmt.Errorf("receiver: %w: %w", broker.ErrRefused, err)
+		return nil, r.refuse(ctx, g, p, err)
 	}
-	b := &bundle{payload: p.Payload, traceparent: traceparent(p.Traceparent), sentMs: p.SentMs, received: received}
 	for _, m := range msgs {
 		if m.Type == protocol.TypeSchema {
 			if err := r.schemas.put(ctx, m.Body); err != nil {
 				return nil, err
 			}
+		}
+	}
+	if err := protocol.CheckReadings(msgs, r.schemas.lookup(ctx)); err != nil {
+		return nil, r.refuse(ctx, g, p, err)
+	}
+	b := &bundle{payload: p.Payload, traceparent: traceparent(p.Traceparent), sentMs: p.SentMs, received: received}
+	for _, m := range msgs {
+		if m.Type == protocol.TypeSchema {
 			continue
 		}
 		if err := r.admit(ctx, g, b, m); err != nil {
@@ -49,6 +53,14 @@ func (r *Receiver) open(ctx context.Context, g protocol.Gateway, p broker.Publis
 		return nil, ctx.Err() // a lookup that was cut short looks like an unknown schema
 	}
 	return b, nil
+}
+
+// refuse keeps a bundle that cannot be accepted as a whole.
+func (r *Receiver) refuse(ctx context.Context, g protocol.Gateway, p broker.Publish, cause error) error {
+	if dead := r.deadBundle(ctx, g, p, cause); dead != nil {
+		return dead
+	}
+	return fmt.Errorf("receiver: %w: %w", broker.ErrRefused, cause)
 }
 
 // admit sorts one message: to be committed, dead, or waiting for its schema.
