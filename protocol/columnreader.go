@@ -33,8 +33,19 @@ func (r *columnReader) next(v any) (err error) {
 	return err
 }
 
-// skip passes over the next column, whatever it is.
+// skip passes over the next column, whatever it is. A lone integer, the column
+// of a single scan, is only a head (RFC 8949 section 3).
 func (r *columnReader) skip() error {
+	if m := r.major(); m == majorUint || m == majorNint {
+		n := 1
+		if info := r.rest[0] & 0x1f; info >= 24 && info <= 27 {
+			n += 1 << (info - 24)
+		}
+		if r.rest[0]&0x1f <= 27 && n <= len(r.rest) {
+			r.rest = r.rest[n:]
+			return nil
+		}
+	}
 	if len(r.rest) > 2 && r.rest[0] == 0xd8 && r.rest[1] == tagFloat64LE {
 		r.rest = r.rest[2:]
 	}
