@@ -70,7 +70,7 @@ func (l *listener) serve(conn net.Conn, establish listeners.EstablishFn) {
 		conn.Close()
 		return
 	}
-	if err := establish(l.ID(), conn); err != nil {
+	if err := establish(l.ID(), cork(conn)); err != nil {
 		l.log.Debug("connection ended", "remote", conn.RemoteAddr().String(), "err", err)
 	}
 }
