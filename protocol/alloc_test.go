@@ -12,7 +12,7 @@ import (
 // The bounds that the package comment promises.
 const (
 	allocPerByte    = 192
-	allocPerReading = 64
+	allocPerReading = 96
 	allocPerPoint   = 256
 	allocAtAll      = 64 << 10
 )

@@ -16,7 +16,7 @@
 // Everything here is a pure function of its input: no clock, no files, no
 // network, no logs. Decoders never panic, and return an [*Error] that says what
 // was wrong and where. A decoder allocates at most 192 bytes for each byte of its
-// input and 64 KiB; [Message.Telemetry] also 64 bytes for each reading of a message
+// input and 64 KiB; [Message.Telemetry] also 96 bytes for each reading of a message
 // (of which MaxReadings is the most) and 256 for each point of the schema; what
 // takes a bundle out of its frame, MaxBundle twice. Tests measure it.
 //
