@@ -51,32 +51,36 @@ func (s *Service) find(ctx context.Context, id protocol.TraceID) ([]found, error
 }
 
 // findSeq looks for the row that holds a seq, going down from the one that
-// begins nearest below it: rows of a backlog may lie inside each other's spans.
+// begins nearest below it: rows of a backlog may lie inside each other's spans,
+// so it looks at a few, and only then at many.
 func (s *Service) findSeq(ctx context.Context, epoch, seq uint64) ([]found, error) {
-	ids, err := s.candidates(ctx, epoch, seq)
-	if err != nil {
-		return nil, err
-	}
-	var out []found
-	for _, id := range ids {
-		err := s.rows(ctx, func(r *stored) {
-			for i := range r.items {
-				if r.items[i].seqs.Contains(seq) {
-					out = append(out, found{r, i})
+	for _, span := range []int{16, maxSpanRows} {
+		ids, err := s.candidates(ctx, epoch, seq, span)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			var out []found
+			err := s.rows(ctx, func(r *stored) {
+				for i := range r.items {
+					if r.items[i].seqs.Contains(seq) {
+						out = append(out, found{r, i})
+					}
 				}
+			}, "WHERE id = ?", id)
+			if err != nil || len(out) > 0 {
+				return out, err
 			}
-		}, "WHERE id = ?", id)
-		if err != nil || len(out) > 0 {
-			return out, err
 		}
 	}
 	return nil, nil
 }
 
-// candidates returns the ids of the rows whose span holds a seq.
-func (s *Service) candidates(ctx context.Context, epoch, seq uint64) ([]int64, error) {
+// candidates returns the ids of the rows whose span holds a seq, out of so many
+// that begin nearest below it.
+func (s *Service) candidates(ctx context.Context, epoch, seq uint64, span int) ([]int64, error) {
 	rows, err := s.store.read.QueryContext(ctx, `SELECT id FROM (SELECT id, last FROM message INDEXED BY message_seq
-		WHERE epoch = ? AND first <= ? ORDER BY first DESC LIMIT ?) WHERE last >= ?`, int64(epoch), int64(seq), maxSpanRows, int64(seq))
+		WHERE epoch = ? AND first <= ? ORDER BY first DESC LIMIT ?) WHERE last >= ?`, int64(epoch), int64(seq), span, int64(seq))
 	if err != nil {
 		return nil, err
 	}
