@@ -8,6 +8,7 @@ import (
 
 	"tidemark/cloud/ask"
 	"tidemark/cloud/contract"
+	"tidemark/cloud/plain"
 )
 
 // ranges are the spans that the data page offers, with the roll-up that keeps
@@ -48,6 +49,14 @@ type dataView struct {
 	Chart   chart
 	Charted bool
 	Live    bool
+}
+
+// Every says how long an interval of the roll-up is.
+func (v dataView) Every() string {
+	if v.Rollup == "1h" {
+		return "1 hour"
+	}
+	return "1 min"
 }
 
 // row is a line of the table.
@@ -143,7 +152,7 @@ func (c *Console) fill(r *http.Request, v *dataView) error {
 	v.Fresh, v.Rollup = answer.Freshness, q.Rollup
 	v.Charted = v.Chosen.Kind != "text"
 	v.Live = q.Rollup == ""
-	v.Chart = chart{Site: v.Site, Gateway: v.Chosen.Gateway, Point: v.Chosen.Point, Unit: unitText(v.Chosen.Unit), Kind: v.Chosen.Kind,
+	v.Chart = chart{Site: v.Site, Gateway: v.Chosen.Gateway, Point: v.Chosen.Point, Unit: plain.Unit(v.Chosen.Unit), Kind: v.Chosen.Kind,
 		FromMs: q.FromMs, ToMs: now, SpanMs: v.Range.Span.Milliseconds(), Rollup: q.Rollup, Live: v.Live, Times: []int64{}, Values: []any{}}
 	for _, x := range answer.Readings {
 		v.add(x)

@@ -8,6 +8,7 @@ import (
 
 	"tidemark/cloud/ask"
 	"tidemark/cloud/contract"
+	"tidemark/cloud/plain"
 	"tidemark/protocol"
 )
 
@@ -94,7 +95,7 @@ var traceIDForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 func (c *Console) trace(w http.ResponseWriter, r *http.Request) {
 	v := traceView{ID: r.PathValue("trace_id"), Back: backTo(r)}
-	p := page{Name: "trace", Title: "Trace " + short(v.ID, 8), Nav: "messages"}
+	p := page{Name: "trace", Title: "Trace " + plain.Short(v.ID, 8), Nav: "messages"}
 	if !traceIDForm.MatchString(v.ID) {
 		p.Notice, p.Body = "A trace id has 32 hexadecimal digits; this address has something else. Check that it was copied whole.", v
 		c.show(w, r, http.StatusBadRequest, p)

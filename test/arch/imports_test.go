@@ -20,6 +20,7 @@ var shared = map[string]string{
 	"cloud/broker":   "the MQTT broker behind an interface, embedded or external",
 	"cloud/bus":      "NATS, embedded or external",
 	"cloud/contract": "the messages between services",
+	"cloud/plain":    "how numbers, times and units read to a person: the console and the CLI say the same",
 	"cloud/stream":   "reading the device stream from a position: what every service behind the stream does",
 }
 

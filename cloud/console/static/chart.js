@@ -31,11 +31,22 @@
     return out;
   }
 
+  // ticks writes times as the rest of the page does: 24 hours, the date where it begins.
+  function ticks(u, splits, axis, space, step) {
+    let day = "";
+    return splits.map((s) => {
+      const iso = new Date(s * 1000).toISOString(), date = iso.slice(0, 10);
+      const text = step >= 86400 ? date.slice(5) : iso.slice(11, step < 60 ? 19 : 16) + (date === day ? "" : "\n" + date);
+      day = date;
+      return text;
+    });
+  }
+
   function options() {
     const ink = color("--soft"), grid = color("--line"), line = color("--accent");
     const axis = { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif" };
     const draw = (label, stroke, width) => ({
-      label, stroke, width, spanGaps: false, points: { show: (u, k, from, to) => to - from < 60 },
+      label, stroke, width, spanGaps: false, points: { show: (u, k, from, to) => to - from < 40 },
       paths: stepped ? uPlot.paths.stepped({ align: 1 }) : undefined,
       value: (u, v) => v == null ? "—" : stepped ? (v ? "on" : "off") : Number(v.toPrecision(6)) + (series.unit ? " " + series.unit : ""),
     });
@@ -49,7 +60,7 @@
       scales: { x: { range: () => [series.from_ms / 1000, series.to_ms / 1000] }, y: stepped ? { range: [-0.1, 1.1] } : {} },
       series: [{ label: "time", value: (u, v) => v == null ? "—" : new Date(v * 1000).toISOString().slice(11, 19) }, ...lines],
       bands: series.rollup ? [{ series: [3, 2], fill: color("--band") }] : [],
-      axes: [{ ...axis }, { ...axis, size: 56, splits: stepped ? () => [0, 1] : undefined, values: stepped ? () => ["off", "on"] : undefined }],
+      axes: [{ ...axis, values: ticks }, { ...axis, size: 56, splits: stepped ? () => [0, 1] : undefined, values: stepped ? () => ["off", "on"] : undefined }],
     };
   }
 
