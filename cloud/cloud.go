@@ -17,6 +17,7 @@ import (
 	"tidemark/cloud/broker"
 	"tidemark/cloud/bus"
 	"tidemark/cloud/data"
+	"tidemark/cloud/console"
 	"tidemark/cloud/gateway"
 	"tidemark/cloud/receiver"
 	"tidemark/cloud/rule"
@@ -199,7 +200,11 @@ func (p *process) openGateway(context.Context) error {
 		return err
 	}
 	p.addr.HTTP = l.Addr().String()
-	g, err := gateway.New(gateway.Config{Log: p.cfg.Log, Version: p.cfg.Version, Gatherer: p.metrics, Registerer: p.metrics}, p.bus.Conn())
+	pages, err := console.New(console.Config{Log: p.cfg.Log, Version: p.cfg.Version}, p.bus.Conn())
+	if err != nil {
+		return err
+	}
+	g, err := gateway.New(gateway.Config{Log: p.cfg.Log, Version: p.cfg.Version, Gatherer: p.metrics, Registerer: p.metrics, Pages: pages.Handler()}, p.bus.Conn())
 	if err != nil {
 		return err
 	}
