@@ -16,8 +16,8 @@ import (
 
 	"tidemark/cloud/broker"
 	"tidemark/cloud/bus"
-	"tidemark/cloud/data"
 	"tidemark/cloud/console"
+	"tidemark/cloud/data"
 	"tidemark/cloud/gateway"
 	"tidemark/cloud/receiver"
 	"tidemark/cloud/rule"
