@@ -64,15 +64,17 @@ func (c *corked) flush() {
 	c.held = c.held[:0]
 }
 
-// Close writes what is held, such as the reason of a refusal, and closes.
+// Close writes what is held, such as the reason of a refusal, and closes. It
+// does not wait for a write that the other end does not take.
 func (c *corked) Close() error {
-	c.mu.Lock()
-	if c.timer != nil {
-		c.timer.Stop()
+	if c.mu.TryLock() {
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(time.Second)); err == nil {
+			c.flush()
+		}
+		c.mu.Unlock()
 	}
-	if err := c.Conn.SetWriteDeadline(time.Now().Add(time.Second)); err == nil {
-		c.flush()
-	}
-	c.mu.Unlock()
 	return c.Conn.Close()
 }
