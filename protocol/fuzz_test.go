@@ -138,7 +138,7 @@ func FuzzTelemetry(f *testing.F) {
 		for _, m := range msgs {
 			if m.Type == TypeTelemetry {
 				if id, err := m.SchemaOf(); err == nil {
-					f.Add(lookup(id).Encoded(), []byte(m.Body), m.Time)
+					f.Add(lookup(id).Encoded(), m.Body, m.Time)
 				}
 			}
 		}

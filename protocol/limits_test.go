@@ -89,16 +89,7 @@ func TestBuilderKeepsTheLimits(t *testing.T) {
 		times := make([]int64, len(s.Groups))
 		readings := make([]Reading, len(s.Points))
 		for range rapid.IntRange(1, 12).Draw(t, "scans") {
-			hard := r.IntN(2) == 0
-			for i := range times {
-				times[i] = int64(r.Uint64() >> (r.IntN(2) * 40))
-			}
-			for i := range readings {
-				readings[i] = hardReading(r, &s.Points[i], badness)
-				if !hard && s.Points[i].Kind != Text {
-					readings[i] = Reading{Value: easy(s.Points[i].Kind)}
-				}
-			}
+			hardScan(r, s, badness, times, readings)
 			err := b.Add(times, readings)
 			if errors.Is(err, ErrFull) {
 				flush()
@@ -122,6 +113,20 @@ func TestBuilderKeepsTheLimits(t *testing.T) {
 			checkFits(t, m, func(SchemaID) *Schema { return s }, -1)
 		}
 	})
+}
+
+// hardScan fills in a scan, half of the time one that changes how columns travel.
+func hardScan(r *rand.Rand, s *Schema, badness int, times []int64, readings []Reading) {
+	hard := r.IntN(2) == 0
+	for i := range times {
+		times[i] = int64(r.Uint64() >> (r.IntN(2) * 40))
+	}
+	for i := range readings {
+		readings[i] = hardReading(r, &s.Points[i], badness)
+		if !hard && s.Points[i].Kind != Text {
+			readings[i] = Reading{Value: easy(s.Points[i].Kind)}
+		}
+	}
 }
 
 func easy(k Kind) Value {
@@ -150,6 +155,33 @@ func checkFits(t *rapid.T, m *Message, lookup LookupSchema, scans int) {
 	}
 }
 
+// slopes makes messages of a counter that grows evenly, and a value that does not.
+func slopes(t *rapid.T, s *Schema, slope int64, scans int) (msgs []*Message) {
+	b := NewBuilder(s)
+	n := int64(0)
+	for i := range rapid.IntRange(2, 40).Draw(t, "messages") {
+		b.Reset()
+		for range scans {
+			n++
+			if err := b.Add([]int64{n * 1000}, []Reading{{Value: IntValue(n * slope)}, {Value: FloatValue(float64(n%7) / 10)}}); err != nil {
+				if !errors.Is(err, ErrFull) {
+					t.Fatal(err)
+				}
+				n--
+				break
+			}
+		}
+		seq := uint64(1 + 2*i)
+		m := &Message{Type: TypeTelemetry, Epoch: 1, Seq: seq, Time: n*1000 + 7, Boot: 1, Mono: seq * 3}
+		var err error
+		if m.Body, err = b.Body(m.Time); err != nil {
+			t.Fatal(err)
+		}
+		msgs = append(msgs, m)
+	}
+	return msgs
+}
+
 // Joining many messages, and cutting them up again, keeps limits, readings and
 // each part's own time.
 func TestJoinKeepsTheLimits(t *testing.T) {
@@ -161,28 +193,7 @@ func TestJoinKeepsTheLimits(t *testing.T) {
 		lookup := func(SchemaID) *Schema { return s }
 		slope := rapid.SampledFrom([]int64{0, 1, 1 << 40}).Draw(t, "slope") // runs collapse, and do not when they are cut
 		scans := rapid.SampledFrom([]int{1, 10, 3000}).Draw(t, "scans")
-		b := NewBuilder(s)
-		var msgs []*Message
-		n := int64(0)
-		for i := range rapid.IntRange(2, 40).Draw(t, "messages") {
-			b.Reset()
-			for range scans {
-				n++
-				if err := b.Add([]int64{n * 1000}, []Reading{{Value: IntValue(n * slope)}, {Value: FloatValue(float64(n%7) / 10)}}); err != nil {
-					if !errors.Is(err, ErrFull) {
-						t.Fatal(err)
-					}
-					n--
-					break
-				}
-			}
-			seq := uint64(1 + 2*i)
-			m := &Message{Type: TypeTelemetry, Epoch: 1, Seq: seq, Time: n*1000 + 7, Boot: 1, Mono: seq * 3}
-			if m.Body, err = b.Body(m.Time); err != nil {
-				t.Fatal(err)
-			}
-			msgs = append(msgs, m)
-		}
+		msgs := slopes(t, s, slope, scans)
 		joined := Join(msgs, lookup)
 		if len(joined) > len(msgs) {
 			t.Fatalf("%d messages joined to %d", len(msgs), len(joined))
