@@ -80,8 +80,12 @@ func New(ctx context.Context, cfg Config, js jetstream.JetStream, sender Sender)
 // must be far inside the stream's retention.
 const snapshotInterval = time.Minute
 
-// Run writes snapshots of tidemarks until ctx is done.
+// Run writes snapshots of tidemarks until ctx is done. It begins with those
+// that a receiver which crashed may have left behind.
 func (r *Receiver) Run(ctx context.Context) error {
+	if err := r.sweep(ctx); err != nil && ctx.Err() == nil {
+		r.log.Warn("the tidemarks in the stream could not all be read; their snapshots are written when their gateways send", "err", err)
+	}
 	tick := time.NewTicker(snapshotInterval)
 	defer tick.Stop()
 	for {
@@ -194,7 +198,7 @@ func (r *Receiver) load(ctx context.Context, g protocol.Gateway, st *gateway) er
 	if st.marks, err = protocol.ParseTidemarks(text); err != nil {
 		return fmt.Errorf("receiver: the tidemark of %s at sequence %d is damaged: %w", g, st.last, err)
 	}
-	st.loaded = true
+	st.loaded, st.dirty = true, st.last != 0 // whoever appended it may have crashed before the snapshot
 	return nil
 }
 

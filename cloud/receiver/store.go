@@ -198,12 +198,8 @@ func (r *Receiver) snapshotOne(ctx context.Context, g protocol.Gateway, st *gate
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.dirty {
-		b, err := json.Marshal(contract.TidemarkSnapshot{Tidemarks: st.marks.String(), Sequence: st.last})
-		if err != nil {
-			return fmt.Errorf("receiver: %w", err)
-		}
-		if _, err := r.tidemarks.Put(ctx, contract.Key(g), b); err != nil {
-			return fmt.Errorf("receiver: %w", err)
+		if err := r.writeSnapshot(ctx, g, st); err != nil {
+			return err
 		}
 		st.dirty = false
 	}
@@ -213,5 +209,61 @@ func (r *Receiver) snapshotOne(ctx context.Context, g protocol.Gateway, st *gate
 		delete(r.gateways, g)
 		r.mu.Unlock()
 	}
+	return nil
+}
+
+// writeSnapshot replaces the snapshot unless it is of a later entry: another
+// receiver may be ahead of this one's cache.
+func (r *Receiver) writeSnapshot(ctx context.Context, g protocol.Gateway, st *gateway) error {
+	next, err := json.Marshal(contract.TidemarkSnapshot{Tidemarks: st.marks.String(), Sequence: st.last})
+	if err != nil {
+		return fmt.Errorf("receiver: %w", err)
+	}
+	for {
+		old, err := r.tidemarks.Get(ctx, contract.Key(g))
+		switch {
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+			_, err = r.tidemarks.Create(ctx, contract.Key(g), next)
+		case err == nil:
+			var have contract.TidemarkSnapshot
+			if json.Unmarshal(old.Value(), &have) == nil && have.Sequence >= st.last {
+				return nil
+			}
+			_, err = r.tidemarks.Update(ctx, contract.Key(g), next, old.Revision())
+		}
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, jetstream.ErrKeyExists) && !bus.IsWrongLastSequence(err) {
+			return fmt.Errorf("receiver: write a tidemark snapshot: %w", err)
+		}
+	}
+}
+
+// sweep loads the tidemark of every gateway that has an entry in the stream,
+// and writes the snapshots that are behind.
+func (r *Receiver) sweep(ctx context.Context) error {
+	stream, err := r.js.Stream(ctx, contract.StreamDevice)
+	if err != nil {
+		return fmt.Errorf("receiver: %w", err)
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(contract.SubjectsDevice))
+	if err != nil {
+		return fmt.Errorf("receiver: list gateways: %w", err)
+	}
+	for subject := range info.State.Subjects {
+		_, g, _, err := protocol.ParseTopic(subject)
+		if err != nil {
+			continue
+		}
+		st := r.gateway(g)
+		st.mu.Lock()
+		err = r.load(ctx, g, st)
+		st.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	r.snapshot(ctx)
 	return nil
 }
