@@ -36,9 +36,15 @@ func (o *Outbox) Acked() protocol.Set {
 	return o.acked.Clone()
 }
 
-// tend does Run's work beside committing.
-func (o *Outbox) tend() {
+// tend does Run's work beside committing: little while commits fail.
+func (o *Outbox) tend(failing bool) {
 	o.deleteAcked()
+	if failing {
+		return
+	}
+	o.repair()
+	o.keepBudget()
+	o.keepReserve()
 }
 
 // deleteAcked removes the sealed segments that hold nothing more to send.
@@ -83,6 +89,12 @@ func (o *Outbox) retryAck(err error) {
 
 // remove deletes a segment's file and forgets the segment.
 func (o *Outbox) remove(s *segment) error {
+	if o.saved.Active == s.first { // or it would be missed after a crash
+		o.saved.Active = 0
+		if err := o.saveMeta(false, 0); err != nil {
+			return err
+		}
+	}
 	s.use.Lock()
 	err := os.Remove(s.path)
 	if err == nil || errors.Is(err, os.ErrNotExist) {

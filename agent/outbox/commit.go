@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -14,6 +15,7 @@ const (
 	maxBatch   = 1 << 20 // bytes in one commit, so that many small flushes and one large one take turns
 	retryFirst = 100 * time.Millisecond
 	retryMax   = 5 * time.Second
+	retryBatch = 64 << 10 // while commits fail: what room there is may be small
 )
 
 // Run commits what is pending, at the latest Config.CommitInterval after it
@@ -48,7 +50,7 @@ type retry struct {
 func (o *Outbox) step(r *retry) time.Duration {
 	o.io.Lock()
 	defer o.io.Unlock()
-	o.tend()
+	o.tend(time.Now().Before(r.notBefore))
 	wait := o.due()
 	if wait < 0 {
 		return time.Hour
@@ -61,6 +63,9 @@ func (o *Outbox) step(r *retry) time.Duration {
 	if err == nil {
 		*r = retry{}
 		return 0
+	}
+	if isDiskFull(err) {
+		o.makeRoom()
 	}
 	r.delay = min(max(2*r.delay, retryFirst), retryMax)
 	r.notBefore = time.Now().Add(r.delay)
@@ -121,8 +126,14 @@ func (o *Outbox) note(err error) {
 	}
 }
 
+// isDiskFull also looks at the text, since bbolt does not wrap every error.
 func isDiskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, errDiskFull} {
+		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
+			return true
+		}
+	}
+	return false
 }
 
 // commitOnce commits one batch from the front of what is pending. A batch
@@ -183,6 +194,9 @@ func (o *Outbox) writeFailed(err error) error {
 func (o *Outbox) nextBatch() []*Ticket {
 	bytes := 0
 	limit := min(maxBatch, int(o.cfg.SegmentBytes/2))
+	if o.fault != nil {
+		limit = retryBatch
+	}
 	for i, t := range o.pending {
 		bytes += len(t.data)
 		if bytes > limit && i > 0 {

@@ -13,7 +13,7 @@ type Config struct {
 	Budget         int64         // bytes on disk in all; default 512 MiB, at least 1 MiB
 	CommitInterval time.Duration // from the first pending message to its commit; default 1 s
 	CommitBytes    int           // pending bytes at which it commits early; default 256 KiB
-	PageSize       int           // of segments, a power of two from 512 to 65536; default 1024, see the package's benchmark
+	PageSize       int           // of segments, a power of two from 512 to 65536; default 4096, see the package's benchmark
 	Log            *slog.Logger  // default slog.Default()
 }
 
@@ -22,7 +22,7 @@ const (
 	defaultBudget   = 512 << 20
 	defaultInterval = time.Second
 	defaultCommit   = 256 << 10
-	defaultPage     = 1024
+	defaultPage     = 4096
 	pendingFactor   = 4 // Append blocks when this many times CommitBytes are pending
 )
 

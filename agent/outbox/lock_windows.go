@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// errDiskFull is how the system says that a disk is full.
+var errDiskFull error = windows.ERROR_DISK_FULL
+
 // tryLock locks a byte far behind the text of the file, since a locked byte
 // cannot be read by others, and the text is for them.
 func tryLock(f *os.File) (held bool, err error) {

@@ -15,10 +15,9 @@ const maxLostRanges = 1024
 // the seqs count as lost: they are not read any more, and need no room. Until
 // then they stay as they are, so a crash at any moment neither loses them in
 // silence nor counts them twice.
-func (o *Outbox) reportLost(seqs protocol.Set, cause, text string, fromMs, toMs int64) []*Ticket {
+func (o *Outbox) reportLost(seqs protocol.Set, cause, text string, fromMs, toMs int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var tickets []*Ticket
 	ranges := seqs.Ranges()
 	for len(ranges) > 0 {
 		n := min(len(ranges), maxLostRanges)
@@ -32,15 +31,13 @@ func (o *Outbox) reportLost(seqs protocol.Set, cause, text string, fromMs, toMs 
 			panic(fmt.Sprintf("outbox: a dropped message that does not encode: %v", err)) // only numbers and short texts stand in it
 		}
 		t.then = func() {
+			o.dropped += part.Minus(o.lost).Count()
 			o.lost.AddSet(part)
-			o.dropped += d.Count
 			o.reports = append(o.reports, d)
 			if len(o.reports) > maxReports {
 				o.reports = append([]protocol.Dropped(nil), o.reports[len(o.reports)-maxReports:]...)
 			}
 			o.ackDirty = true
 		}
-		tickets = append(tickets, t)
 	}
-	return tickets
 }

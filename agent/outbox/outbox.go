@@ -35,6 +35,8 @@ type Outbox struct {
 	reuse  *segment   // checked and with room: to go on with
 	metaDo *metaFiles
 
+	reserved    bool // the reserve file is there
+	reserveNext time.Time
 	noSync      bool   // for the test that shows that flushing matters
 	reserveStep uint64 // how far ahead saveMeta reserves seqs
 	reservedAt  time.Time

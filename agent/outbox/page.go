@@ -209,7 +209,7 @@ func (p *pageFile) bucket(name []byte) (root uint64, inline *page, err error) {
 	p.visited = 0
 	err = p.descend(p.root, name, 0, func(key, value []byte, flags uint32) (bool, error) {
 		if !bytes.Equal(key, name) {
-			return false, nil
+			return bytes.Compare(key, name) < 0, nil
 		}
 		if flags != bucketElem || len(value) < 16 {
 			return false, p.damage(p.root, "bucket %q is no bucket", name)
@@ -230,12 +230,15 @@ func (p *pageFile) bucket(name []byte) (root uint64, inline *page, err error) {
 	return root, inline, err
 }
 
-// scan calls visit with the keys of a bucket from the first that is not
-// before from, in order, until it returns false.
+// scan calls visit with the keys of a bucket in order, from the last one that
+// is not after from (or the first of all), until it returns false.
 func (p *pageFile) scan(bucket, from []byte, visit func(key, value []byte) (bool, error)) error {
 	root, inline, err := p.bucket(bucket)
-	if err != nil || root == 0 && inline == nil {
+	if err != nil {
 		return err
+	}
+	if root == 0 && inline == nil {
+		return p.damage(p.root, "bucket %q is missing", bucket)
 	}
 	p.visited = 0
 	var last []byte
@@ -251,6 +254,20 @@ func (p *pageFile) scan(bucket, from []byte, visit func(key, value []byte) (bool
 		return err
 	}
 	return p.descend(root, from, 0, each)
+}
+
+// hot calls visit with what stands in the root bucket beside the buckets.
+func (p *pageFile) hot(visit func(key, value []byte) (bool, error)) error {
+	p.visited = 0
+	return p.descend(p.root, nil, 0, func(key, value []byte, flags uint32) (bool, error) {
+		if flags == bucketElem {
+			return true, nil
+		}
+		if len(key) != 8 {
+			return false, p.damage(p.root, "a key that is no seq")
+		}
+		return visit(key, value)
+	})
 }
 
 var errStop = errors.New("stop")
@@ -295,8 +312,10 @@ func (p *pageFile) walk(id uint64, from []byte, depth int, visit func(key, value
 func (p *pageFile) leaf(pg *page, from []byte, visit func(key, value []byte, flags uint32) (bool, error)) (bool, error) {
 	for i := range pg.count {
 		key, value, flags, _ := pg.element(i)
-		if bytes.Compare(key, from) < 0 {
-			continue
+		if i+1 < pg.count {
+			if next, _, _, _ := pg.element(i + 1); bytes.Compare(next, from) <= 0 {
+				continue
+			}
 		}
 		if more, err := visit(key, value, flags); !more || err != nil {
 			return false, err

@@ -7,9 +7,10 @@ import (
 	"tidemark/protocol"
 )
 
-// A record is the value of a key in a segment:
+// A value in a segment is a block: records of consecutive seqs, the key being
+// the first of them, each behind its length as a uvarint. A record is
 //
-//	4 bytes   CRC-32C of the key and of what follows, big endian
+//	4 bytes   CRC-32C of its own key and of what follows, big endian
 //	uvarint   the run of the outbox that wrote it, from 1; 0 for a schema
 //	the rest  an encoded message, complete in itself, or an encoded schema
 //
@@ -20,12 +21,32 @@ const recordHeader = 4
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func encodeRecord(key []byte, run uint64, data []byte) []byte {
-	v := make([]byte, recordHeader, recordHeader+binary.MaxVarintLen64+len(data))
-	v = binary.AppendUvarint(v, run)
-	v = append(v, data...)
-	binary.BigEndian.PutUint32(v, checksum(key, v[recordHeader:]))
-	return v
+// appendRecord adds a record to a block.
+func appendRecord(block, key []byte, run uint64, data []byte) []byte {
+	var r [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(r[:], run)
+	block = binary.AppendUvarint(block, uint64(recordHeader+n+len(data)))
+	at := len(block)
+	block = append(block, 0, 0, 0, 0)
+	block = append(append(block, r[:n]...), data...)
+	binary.BigEndian.PutUint32(block[at:], checksum(key, block[at+recordHeader:]))
+	return block
+}
+
+// eachRecord calls visit with the seqs and records of a block until it
+// returns false; whole says that the block's lengths add up.
+func eachRecord(first uint64, block []byte, visit func(seq uint64, record []byte) bool) (whole bool) {
+	for seq := first; len(block) > 0; seq++ {
+		n, k := binary.Uvarint(block)
+		if k <= 0 || n > uint64(len(block)-k) {
+			return false
+		}
+		if !visit(seq, block[k:k+int(n)]) {
+			return true
+		}
+		block = block[k+int(n):]
+	}
+	return true
 }
 
 func checksum(key, rest []byte) uint32 {

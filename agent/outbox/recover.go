@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,8 +92,13 @@ func parseName(name, prefix, suffix string) (uint64, bool) {
 // guessMeta stands in for a state that was lost: the epoch is in every
 // message, and beyond the newest seq found a wide range is given up, since it
 // may hold seqs that the cloud knows. Without segments a new epoch begins.
-func (o *Outbox) guessMeta() meta {
-	m := meta{Run: uint64(time.Now().Unix()) &^ 0xff}
+func (o *Outbox) guessMeta() (m meta) {
+	m = meta{Run: uint64(time.Now().Unix()) &^ 0xff}
+	defer func() { // so that the end of the newest segment is not trusted
+		if len(o.segments) > 0 {
+			m.Active = m.Reserve
+		}
+	}()
 	for i := len(o.segments) - 1; i >= 0; i-- {
 		s := o.segments[i]
 		if found := scanFile(s.path); found.epoch != 0 {
@@ -132,7 +136,7 @@ func (o *Outbox) findEnd(m meta) {
 			s.last = o.segments[i+1].first - 1
 		}
 	}
-	end, sure := max(o.acked.Max(), o.lost.Max()), m.Clean
+	end, sure := max(o.acked.Max(), o.lost.Max()), m.Clean || m.Active == 0
 	if s := o.newest(&m); s != nil {
 		last, err := o.check(s)
 		switch {
@@ -165,7 +169,10 @@ func (o *Outbox) newest(m *meta) *segment {
 			return s
 		}
 		empty := true
-		err = p.scan(messagesBucket, nil, func(_, _ []byte) (bool, error) { empty = false; return false, nil })
+		something := func(_, _ []byte) (bool, error) { empty = false; return false, nil }
+		if err = p.scan(messagesBucket, nil, something); err == nil {
+			err = p.hot(something)
+		}
 		p.close()
 		if err != nil || p.oneMeta || !empty {
 			return s
@@ -209,8 +216,10 @@ func (o *Outbox) check(s *segment) (last uint64, err error) {
 		return 0, &DamageError{Path: s.path, Reason: "one of its two meta pages is not valid, so its end is not known"}
 	}
 	last = s.first - 1
+	done := o.acked.Clone()
+	done.AddSet(o.lost)
 	err = s.read(0, ^uint64(0), func(seq, _ uint64, data []byte) (bool, error) {
-		if seq != last+1 {
+		if seq <= last || seq > last+1 && !done.ContainsAll(last+1, seq-1) {
 			return false, &DamageError{Path: s.path, Reason: fmt.Sprintf("message %d stands where %d should", seq, last+1)}
 		}
 		last = seq
@@ -235,9 +244,12 @@ func (o *Outbox) noteDropped(data []byte) {
 	}
 }
 
-// syncDir makes names in a folder durable.
-func syncDir(dir string) error {
-	f, err := os.Open(filepath.Clean(dir))
+// syncDir makes the names in the folder durable.
+func (o *Outbox) syncDir() error {
+	if o.noSync {
+		return nil
+	}
+	f, err := os.Open(o.cfg.Dir)
 	if err != nil {
 		return err
 	}

@@ -42,50 +42,64 @@ func scanFile(path string) *salvaged {
 	return s
 }
 
-// scan reads leaf pages at every multiple of 512 bytes, the smallest page.
+// maxElements is more than a page of ours can hold.
+const maxElements = 1 << 12
+
+// scan reads leaf pages at every multiple of 512 bytes, the smallest page. It
+// goes by the elements, not by what the page's header says of itself, since
+// that may be what is damaged; checksums tell what is real.
 func (s *salvaged) scan(data []byte) {
-	for at := 0; at+pageHeader <= len(data); at += 512 {
+	for at := 0; at+pageHeader+elemSize <= len(data); at += 512 {
 		h := data[at:]
-		if native.Uint16(h[8:]) != leafPage {
-			continue
-		}
 		count := int(native.Uint16(h[10:]))
-		for i := range count {
-			s.element(h, i)
+		if native.Uint16(h[8:]) != leafPage || count > maxElements {
+			count = 0
+		}
+		for i := 0; i < maxElements && (s.element(h, i) || i < count); i++ {
 		}
 	}
 }
 
-// element reads element i of the leaf page at the start of h. Unlike
-// page.element it needs no other element of the page to be right.
-func (s *salvaged) element(h []byte, i int) {
+// element reads element i of the leaf page at the start of h, and reports
+// whether there can be one. Unlike page.element it needs no other element of
+// the page to be right.
+func (s *salvaged) element(h []byte, i int) bool {
 	at := uint64(pageHeader + i*elemSize)
 	if at+elemSize > uint64(len(h)) {
-		return
+		return false
 	}
 	e := h[at:]
 	pos, klen, vlen := uint64(native.Uint32(e[4:])), uint64(native.Uint32(e[8:])), uint64(native.Uint32(e[12:]))
 	start := at + pos
-	if native.Uint32(e) != 0 || klen != 8 || vlen > maxValue || start+klen+vlen > uint64(len(h)) {
-		return
+	if native.Uint32(e) == bucketElem {
+		return true
+	}
+	if klen != 8 || pos < elemSize || vlen > maxValue || start+klen+vlen > uint64(len(h)) {
+		return false
 	}
 	key, value := h[start:start+8], h[start+8:start+8+vlen]
-	run, data, ok := decodeRecord(key, value)
-	if !ok {
-		return
-	}
+	eachRecord(binary.BigEndian.Uint64(key), value, func(seq uint64, record []byte) bool {
+		if run, data, ok := decodeRecord(seqKey(seq), record); ok {
+			s.keep(seq, run, data)
+		}
+		return true
+	})
+	return true
+}
+
+// keep takes a record whose checksum is right.
+func (s *salvaged) keep(key, run uint64, data []byte) {
 	if run == 0 {
-		s.schemas[protocol.SchemaID(key)] = data
+		s.schemas[protocol.SchemaID(seqKey(key))] = data
 		return
 	}
-	seq := binary.BigEndian.Uint64(key)
-	if old, twice := s.messages[seq]; twice && old.run >= run {
+	if old, twice := s.messages[key]; twice && old.run >= run {
 		return
 	}
 	m, err := protocol.DecodeMessage(data)
-	if err != nil || m.Seq != seq {
+	if err != nil || m.Seq != key {
 		return
 	}
 	s.epoch = m.Epoch
-	s.messages[seq] = found{run, data}
+	s.messages[key] = found{run, data}
 }

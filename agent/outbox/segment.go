@@ -14,9 +14,14 @@ import (
 	"tidemark/protocol"
 )
 
+// A segment's root bucket holds these two, and beside them the newest messages
+// (hot): a commit of one message then writes two pages, the root's and a meta
+// page. When the root's page is full they move into blocks, which are sized so
+// that two of them, with what bbolt puts around them, fill two pages to the end
+// (bbolt splits a full leaf so that the last three of its elements go on).
 var (
-	messagesBucket = []byte("m") // seq, 8 bytes big endian: record of a message
-	schemasBucket  = []byte("s") // schema id: record of a schema
+	messagesBucket = []byte("m") // seq, 8 bytes big endian: block that begins with it
+	schemasBucket  = []byte("s") // schema id: block of one record
 )
 
 // segment is one file of consecutive seqs.
@@ -27,16 +32,39 @@ type segment struct {
 
 	use   sync.RWMutex // read-locked while the file is read, locked to close, replace or remove it
 	db    *bolt.DB     // while it is the active one
-	pages *pageFile    // of a sealed segment, once it was read
 	gone  bool
-	err   error // why it is in need of repair; under Outbox.mu
+	named protocol.Set // seqs in it that queued dropped messages name
+	level int          // classes of messages that were given up to keep to the budget
+	err   error        // why it is in need of repair; under Outbox.mu
 }
 
 // active is the segment being written.
 type active struct {
 	seg     *segment
+	file    *os.File
 	schemas map[protocol.SchemaID]bool // those it holds
+	tail
 }
+
+// tail is the end of the active segment as it is on the disk.
+type tail struct {
+	hot      []hotRecord
+	hotBytes int
+	block    []byte // of the last block
+	blockKey uint64 // 0 if there is none
+	blockEnd uint64 // its last seq
+}
+
+type hotRecord struct {
+	seq   uint64
+	value []byte
+}
+
+func hotLimit(page int) int { return page - pageHeader - 2*(elemSize+1+16) }
+
+// blockLimit: two blocks make 16 + 2*(16+8+limit) bytes, which must stay under
+// two pages, since bbolt takes one more for a node that fills them exactly.
+func blockLimit(page int) int { return page - 33 }
 
 func segmentName(first uint64) string { return fmt.Sprintf("seg-%016x.db", first) }
 
@@ -45,11 +73,20 @@ const (
 	lockTimeout = 2 * time.Second
 )
 
-// openBolt opens a segment for writing, a new one or one that [check] has
-// found whole.
-func (o *Outbox) openBolt(path string) (db *bolt.DB, err error) {
-	opts := &bolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
-		PageSize: o.cfg.PageSize, NoStatistics: true, NoSync: o.noSync}
+// openBolt opens a segment for writing, a new one or one that [Outbox.check]
+// has found whole.
+func (o *Outbox) openBolt(path string) (db *bolt.DB, file *os.File, err error) {
+	opts := &bolt.Options{Timeout: lockTimeout, NoFreelistSync: true, NoStatistics: true, NoSync: o.noSync,
+		FreelistType: bolt.FreelistArrayType, // takes the lowest free page, so what is written stays together
+		PageSize:     o.cfg.PageSize,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(name, flag, mode)
+			if err == nil {
+				adviseRandom(f)
+				file = f
+			}
+			return f, err
+		}}
 	if runtime.GOOS != "windows" { // where mapping does not make the file as large as the map
 		opts.InitialMmapSize = int(o.cfg.SegmentBytes + 2*maxBatch)
 	}
@@ -58,10 +95,10 @@ func (o *Outbox) openBolt(path string) (db *bolt.DB, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("outbox: open segment %s: %w", path, err)
+		return nil, nil, fmt.Errorf("outbox: open segment %s: %w", path, err)
 	}
 	db.AllocSize = allocSize
-	return db, nil
+	return db, file, nil
 }
 
 // guard runs fn and turns a panic of bbolt, and a fault in the memory it maps
@@ -91,13 +128,7 @@ func (o *Outbox) newActive(first uint64) error {
 	if err := os.Remove(seg.path); err != nil && !errors.Is(err, os.ErrNotExist) { // a leftover that holds nothing committed
 		return fmt.Errorf("outbox: make segment: %w", err)
 	}
-	db, err := o.openBolt(seg.path)
-	if err != nil {
-		os.Remove(seg.path)
-		return err
-	}
-	if err := o.begin(seg, db); err != nil {
-		_ = guard(db.Close)
+	if err := o.create(seg); err != nil {
 		os.Remove(seg.path)
 		return fmt.Errorf("outbox: make segment: %w", err)
 	}
@@ -107,26 +138,52 @@ func (o *Outbox) newActive(first uint64) error {
 	return nil
 }
 
-// begin makes db the active segment.
-func (o *Outbox) begin(seg *segment, db *bolt.DB) error {
-	err := guard(func() error {
-		return db.Update(func(tx *bolt.Tx) error {
-			if _, err := tx.CreateBucketIfNotExists(messagesBucket); err != nil {
-				return err
-			}
-			_, err := tx.CreateBucketIfNotExists(schemasBucket)
-			return err
-		})
-	})
+// create makes a segment's file. It is closed and opened again so that the
+// four pages that bbolt writes in one piece leave the page cache: Linux may
+// keep them as one large folio, and then counts and writes more than a page
+// for every page in it that changes.
+func (o *Outbox) create(seg *segment) error {
+	db, _, err := o.openBolt(seg.path)
 	if err != nil {
 		return err
 	}
-	if err := syncDir(o.cfg.Dir); err != nil {
+	err = guard(func() error {
+		return db.Update(func(tx *bolt.Tx) error {
+			if _, err := tx.CreateBucket(messagesBucket); err != nil {
+				return err
+			}
+			_, err := tx.CreateBucket(schemasBucket)
+			return err
+		})
+	})
+	if cerr := guard(db.Close); err == nil {
+		err = cerr
+	}
+	if err != nil {
 		return err
 	}
-	o.active = &active{seg: seg, schemas: map[protocol.SchemaID]bool{}}
-	if err := o.saveMeta(false, seg.first); err != nil {
+	return o.reopen(seg)
+}
+
+// reopen makes a whole segment the active one. Going on with one from an
+// earlier run keeps a gateway that restarts often from having many small files.
+func (o *Outbox) reopen(seg *segment) error {
+	t, err := readTail(seg.path)
+	if err != nil {
+		return err
+	}
+	dropCached(seg.path)
+	db, file, err := o.openBolt(seg.path)
+	if err != nil {
+		return err
+	}
+	if err = o.syncDir(); err == nil {
+		o.active = &active{seg: seg, file: file, schemas: map[protocol.SchemaID]bool{}, tail: t}
+		err = o.saveMeta(false, seg.first)
+	}
+	if err != nil {
 		o.active = nil
+		_ = guard(db.Close)
 		return err
 	}
 	seg.use.Lock()
@@ -135,53 +192,120 @@ func (o *Outbox) begin(seg *segment, db *bolt.DB) error {
 	return nil
 }
 
-// reopen goes on with a segment that this run has checked from end to end, so
-// that a gateway that restarts often does not end up with many small files.
-func (o *Outbox) reopen(seg *segment) error {
-	db, err := o.openBolt(seg.path)
+// readTail reads the hot messages and the last block of a segment.
+func readTail(path string) (t tail, err error) {
+	p, err := openPages(path)
 	if err != nil {
-		return err
+		return t, err
 	}
-	if err := o.begin(seg, db); err != nil {
-		_ = guard(db.Close)
-		return err
+	defer p.close()
+	err = p.scan(messagesBucket, seqKey(^uint64(0)), func(key, value []byte) (bool, error) {
+		t.blockKey, t.block = seqOf(key), append([]byte(nil), value...)
+		eachRecord(t.blockKey, value, func(seq uint64, _ []byte) bool { t.blockEnd = seq; return true })
+		return true, nil
+	})
+	if err == nil {
+		err = p.hot(func(key, value []byte) (bool, error) {
+			t.add(seqOf(key), append([]byte(nil), value...))
+			return true, nil
+		})
 	}
-	return nil
+	return t, err
+}
+
+func (t *tail) add(seq uint64, value []byte) {
+	t.hot = append(t.hot[:len(t.hot):len(t.hot)], hotRecord{seq, value})
+	t.hotBytes += elemSize + 8 + len(value)
 }
 
 // write puts a batch into the active segment and flushes it. It returns the
 // bytes that the segment then has in use.
 func (o *Outbox) write(batch []*Ticket) (size int64, err error) {
 	a := o.active
+	t, moved := a.tail, false
 	var added []protocol.SchemaID
 	err = guard(func() error {
-		return a.seg.db.Update(func(tx *bolt.Tx) error {
-			m, s := tx.Bucket(messagesBucket), tx.Bucket(schemasBucket)
-			m.FillPercent, s.FillPercent = 1, 1
-			for _, t := range batch {
-				if t.schema != nil && !a.schemas[t.schema.ID()] {
-					id := t.schema.ID()
-					if err := s.Put(id[:], encodeRecord(id[:], 0, t.schema.Encoded())); err != nil {
-						return err
-					}
-					a.schemas[id] = true
-					added = append(added, id)
-				}
-				key := seqKey(t.seq)
-				if err := m.Put(key, encodeRecord(key, o.run, t.data)); err != nil {
-					return err
-				}
+		return a.seg.db.Update(func(tx *bolt.Tx) (err error) {
+			if added, err = putSchemas(tx, a.schemas, batch); err != nil {
+				return err
 			}
+			moved, err = t.put(tx, o.run, batch, hotLimit(o.active.pageSize()))
 			size = tx.Size()
-			return nil
+			return err
 		})
 	})
 	if err != nil {
-		for _, id := range added {
-			delete(a.schemas, id)
+		return 0, err
+	}
+	a.tail = t
+	for _, id := range added {
+		a.schemas[id] = true
+	}
+	if moved {
+		dropCachedFile(a.file)
+	}
+	return size, nil
+}
+
+func (a *active) pageSize() int { return a.seg.db.Info().PageSize }
+
+func putSchemas(tx *bolt.Tx, have map[protocol.SchemaID]bool, batch []*Ticket) (added []protocol.SchemaID, err error) {
+	for _, t := range batch {
+		if t.schema == nil || have[t.schema.ID()] {
+			continue
+		}
+		id := t.schema.ID()
+		if n := len(added); n > 0 && added[n-1] == id {
+			continue
+		}
+		if err := tx.Bucket(schemasBucket).Put(id[:], appendRecord(nil, id[:], 0, t.schema.Encoded())); err != nil {
+			return nil, err
+		}
+		added = append(added, id)
+	}
+	return added, nil
+}
+
+// put adds a batch to the hot messages, or moves it with them into blocks if
+// they do not fit the root's page any more. A tail that failed is thrown away.
+func (t *tail) put(tx *bolt.Tx, run uint64, batch []*Ticket, limit int) (moved bool, err error) {
+	root := tx.Cursor().Bucket() // the root bucket itself, which a Tx does not offer otherwise
+	root.FillPercent = 1
+	n := len(t.hot)
+	for _, ticket := range batch {
+		key := seqKey(ticket.seq)
+		t.add(ticket.seq, appendRecord(nil, key, run, ticket.data))
+	}
+	if t.hotBytes <= limit {
+		for _, h := range t.hot[n:] {
+			if err := root.Put(seqKey(h.seq), h.value); err != nil {
+				return false, err
+			}
+		}
+		return false, nil
+	}
+	for _, h := range t.hot[:n] {
+		if err := root.Delete(seqKey(h.seq)); err != nil {
+			return false, err
 		}
 	}
-	return size, err
+	m := tx.Bucket(messagesBucket)
+	m.FillPercent = 1
+	full := blockLimit(limit + pageHeader + 2*(elemSize+1+16))
+	t.block = append([]byte(nil), t.block...)
+	for i, h := range t.hot {
+		if t.blockKey == 0 || h.seq != t.blockEnd+1 || len(t.block)+len(h.value) > full {
+			t.blockKey, t.block = h.seq, nil
+		}
+		t.block, t.blockEnd = append(t.block, h.value...), h.seq
+		if i+1 == len(t.hot) || t.hot[i+1].seq != h.seq+1 || len(t.block)+len(t.hot[i+1].value) > full {
+			if err := m.Put(seqKey(t.blockKey), t.block); err != nil {
+				return false, err
+			}
+		}
+	}
+	t.hot, t.hotBytes = nil, 0
+	return true, nil
 }
 
 // sealActive closes the active segment. The slack behind its last page is cut off.
@@ -237,35 +361,80 @@ func (s *segment) read(from, to uint64, visit func(seq uint64, run uint64, data 
 	if s.gone {
 		return nil
 	}
-	each := func(key, value []byte) (bool, error) {
-		if len(key) != 8 {
-			return false, &DamageError{Path: s.path, Reason: "a key that is no seq"}
-		}
-		seq := seqOf(key)
-		if seq > to {
-			return false, nil
-		}
-		run, data, ok := decodeRecord(key, value)
-		if !ok {
-			return false, &DamageError{Path: s.path, Reason: fmt.Sprintf("the checksum of message %d is wrong", seq)}
-		}
-		return visit(seq, run, data)
-	}
 	if s.db != nil {
-		return guard(func() error { return s.readBolt(from, each) })
+		return guard(func() error { return s.readBolt(from, s.records(from, to, visit)) })
 	}
 	p, err := openPages(s.path)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	return p.scan(messagesBucket, seqKey(from), each)
+	done := false
+	each := s.records(from, to, visit)
+	err = p.scan(messagesBucket, seqKey(from), func(key, value []byte) (bool, error) {
+		more, err := each(key, value)
+		done = !more
+		return more, err
+	})
+	if err != nil || done {
+		return err
+	}
+	return p.hot(each)
+}
+
+// records returns a function that takes blocks and calls visit for those of
+// their records that are in from..to.
+func (s *segment) records(from, to uint64, visit func(seq uint64, run uint64, data []byte) (bool, error)) func(key, value []byte) (bool, error) {
+	return func(key, value []byte) (more bool, err error) {
+		if len(key) != 8 {
+			return false, &DamageError{Path: s.path, Reason: "a key that is no seq"}
+		}
+		more = true
+		whole := eachRecord(seqOf(key), value, func(seq uint64, record []byte) bool {
+			if seq < from {
+				return true
+			}
+			if more = seq <= to; !more {
+				return false
+			}
+			run, data, ok := decodeRecord(seqKey(seq), record)
+			if !ok {
+				err = &DamageError{Path: s.path, Reason: fmt.Sprintf("the checksum of message %d is wrong", seq)}
+				return false
+			}
+			more, err = visit(seq, run, data)
+			return more && err == nil
+		})
+		if err == nil && !whole {
+			err = &DamageError{Path: s.path, Reason: fmt.Sprintf("the lengths in the block of message %d are wrong", seqOf(key))}
+		}
+		return more && err == nil, err
+	}
 }
 
 func (s *segment) readBolt(from uint64, each func(key, value []byte) (bool, error)) error {
 	return s.db.View(func(tx *bolt.Tx) error {
 		c := tx.Bucket(messagesBucket).Cursor()
-		for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
+		k, v := c.Seek(seqKey(from))
+		if k == nil {
+			k, v = c.Last()
+		} else if seqOf(k) > from {
+			if pk, pv := c.Prev(); pk != nil {
+				k, v = pk, pv
+			} else {
+				k, v = c.First()
+			}
+		}
+		for ; k != nil; k, v = c.Next() {
+			if more, err := each(k, v); err != nil || !more {
+				return err
+			}
+		}
+		c = tx.Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			if v == nil { // a bucket
+				continue
+			}
 			if more, err := each(k, v); err != nil || !more {
 				return err
 			}
@@ -288,10 +457,16 @@ func (s *segment) schema(id protocol.SchemaID) *protocol.Schema {
 	defer p.close()
 	var found *protocol.Schema
 	_ = p.scan(schemasBucket, id[:], func(key, value []byte) (bool, error) {
-		if run, data, ok := decodeRecord(key, value); ok && run == 0 && string(key) == string(id[:]) {
-			found, _ = protocol.DecodeSchema(data)
+		if string(key) == string(id[:]) {
+			eachRecord(0, value, func(_ uint64, record []byte) bool {
+				if run, data, ok := decodeRecord(key, record); ok && run == 0 {
+					found, _ = protocol.DecodeSchema(data)
+				}
+				return false
+			})
+			return false, nil
 		}
-		return false, nil
+		return true, nil
 	})
 	return found
 }
