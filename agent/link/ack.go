@@ -38,12 +38,14 @@ func (l *Link) apply(a *protocol.Ack, client *paho.Client) {
 	first := l.client == nil
 	l.client = client
 	l.stats.acked(a.Time, a.Committed.Count())
-	for _, need := range a.Need {
-		if len(need) == len(protocol.SchemaID{}) {
-			delete(l.schemas, protocol.SchemaID(need))
+	need := map[protocol.SchemaID]bool{}
+	for _, id := range a.Need {
+		if len(id) == len(protocol.SchemaID{}) {
+			need[protocol.SchemaID(id)] = true
+			delete(l.schemas, protocol.SchemaID(id))
 		}
 	}
-	for _, b := range l.flight.settle(a.Committed, len(a.Need) > 0) {
+	for _, b := range l.flight.settle(a.Committed, need) {
 		d := time.Since(b.at)
 		l.cfg.Hops.Observe(protocol.Received, d)
 		l.stats.ackTime(d)

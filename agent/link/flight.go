@@ -44,9 +44,9 @@ func (f *flight) add(b *sent) {
 func (f *flight) room() bool { return len(f.bundles) == 0 || f.bytes < f.window }
 
 // settle takes the bundles out that are committed, and returns them. When the
-// cloud needs a schema it also takes out those that are committed in part, to be
-// sent again.
-func (f *flight) settle(committed protocol.Set, partly bool) []*sent {
+// cloud needs schemas it also takes out those that are committed in part, and
+// those that name such a schema, to be sent again: it has left their messages out.
+func (f *flight) settle(committed protocol.Set, need map[protocol.SchemaID]bool) []*sent {
 	var done []*sent
 	f.keep(func(b *sent) bool {
 		missing := b.seqs.Minus(committed)
@@ -55,7 +55,15 @@ func (f *flight) settle(committed protocol.Set, partly bool) []*sent {
 			f.adapt(time.Since(b.at), b.bytes)
 			return false
 		}
-		return !partly || missing.Count() == b.seqs.Count()
+		if len(need) > 0 && missing.Count() < b.seqs.Count() {
+			return false
+		}
+		for id := range b.schemas {
+			if need[id] {
+				return false
+			}
+		}
+		return true
 	})
 	return done
 }
