@@ -35,11 +35,12 @@ type Config struct {
 
 // Console renders the pages.
 type Console struct {
-	cfg   Config
-	conn  *nats.Conn
-	pages map[string]*template.Template
-	mux   *http.ServeMux
-	hash  string // of all static files: their addresses change when one of them does
+	cfg    Config
+	conn   *nats.Conn
+	pages  map[string]*template.Template
+	mux    *http.ServeMux
+	served *ask.Served
+	hash   string // of all static files: their addresses change when one of them does
 }
 
 // New returns a Console that asks over conn. It starts nothing.
@@ -50,7 +51,7 @@ func New(cfg Config, conn *nats.Conn) (*Console, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Console{cfg: cfg, conn: conn, pages: map[string]*template.Template{}, mux: http.NewServeMux()}
+	c := &Console{cfg: cfg, conn: conn, pages: map[string]*template.Template{}, mux: http.NewServeMux(), served: ask.NewServed(conn)}
 	if err := c.static(); err != nil {
 		return nil, fmt.Errorf("console: embedded files: %w", err)
 	}

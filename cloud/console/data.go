@@ -103,6 +103,9 @@ func (c *Console) data(w http.ResponseWriter, r *http.Request) {
 	}
 	status, text := notice(err)
 	c.show(w, r, status, page{Name: "data", Title: "Data", Nav: "data", Notice: text, Body: v})
+	if err == nil && v.Chosen != nil {
+		c.served.Note(v.Fresh.Through)
+	}
 }
 
 // choose takes the site and series that were asked for, or the first of each.

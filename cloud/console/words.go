@@ -2,6 +2,7 @@ package console
 
 import (
 	"html/template"
+	"strings"
 	"time"
 
 	"tidemark/cloud/plain"
@@ -12,10 +13,10 @@ func (c *Console) words() template.FuncMap {
 	return template.FuncMap{
 		"asset":    func(name string) string { return "/static/" + name + "?v=" + c.hash },
 		"count":    plain.Count,
-		"bytes":    plain.Bytes,
-		"span":     plain.Span,
-		"spanUs":   plain.SpanUs,
-		"ago":      plain.Ago,
+		"bytes":    func(n any) string { return whole(plain.Bytes(n)) },
+		"span":     func(ms any) string { return whole(plain.Span(ms)) },
+		"spanUs":   func(us int64) string { return whole(plain.SpanUs(us)) },
+		"ago":      func(now, ms int64) string { return whole(plain.Ago(now, ms)) },
 		"utc":      func(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05 UTC") },
 		"iso":      func(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") },
 		"clock":    func(ms int64) string { return time.UnixMilli(ms).UTC().Format("15:04:05") },
@@ -28,6 +29,9 @@ func (c *Console) words() template.FuncMap {
 		"minus":    func(a, b int64) int64 { return a - b },
 	}
 }
+
+// whole keeps a number and its unit on one line.
+func whole(s string) string { return strings.ReplaceAll(s, " ", "\u00a0") }
 
 // moment hands a template a value together with the time of its page.
 type moment struct {

@@ -125,7 +125,7 @@ func (g *Gateway) readings(ctx context.Context, in *readingsInput) (*huma.Stream
 			err = huma.DefaultJSONFormat.Marshal(c.BodyWriter(), body)
 		}
 		if err == nil {
-			g.served.note(r.Through)
+			g.served.Note(r.Through)
 		}
 	}}, nil
 }

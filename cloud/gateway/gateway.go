@@ -62,7 +62,7 @@ type Gateway struct {
 	cfg     Config
 	conn    *nats.Conn
 	handler http.Handler
-	served  served
+	served  *ask.Served
 	metrics *metrics
 	live    chan struct{} // one token for each live tail
 }
@@ -73,7 +73,7 @@ func New(cfg Config, conn *nats.Conn) (*Gateway, error) {
 		return nil, errors.New("gateway: no connection to NATS was given")
 	}
 	cfg = cfg.withDefaults()
-	g := &Gateway{cfg: cfg, conn: conn, live: make(chan struct{}, cfg.MaxLive), served: served{conn: conn}}
+	g := &Gateway{cfg: cfg, conn: conn, live: make(chan struct{}, cfg.MaxLive), served: ask.NewServed(conn)}
 	var err error
 	if g.metrics, err = newMetrics(cfg.Registerer, g.live); err != nil {
 		return nil, fmt.Errorf("gateway: register metrics: %w", err)
@@ -132,7 +132,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 		}
 		return nil
 	})
-	group.Go(func() error { g.served.run(ctx); return nil })
+	group.Go(func() error { g.served.Run(ctx); return nil })
 	return group.Wait()
 }
 

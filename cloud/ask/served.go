@@ -1,4 +1,4 @@
-package gateway
+package ask
 
 import (
 	"context"
@@ -12,13 +12,13 @@ import (
 	"tidemark/protocol"
 )
 
-// markInterval is how often, at most, the gateway says how far it has served.
+// markInterval is how often, at most, the asker says how far it has served.
 const markInterval = time.Second
 
-// served tells the trace service up to which position readings have been
-// handed to somebody. Marks are hints for the trace, so one that cannot be
-// published is not kept.
-type served struct {
+// Served tells the trace service up to which position readings have been
+// handed to somebody: the last hop. Marks are hints for the trace, so one that
+// cannot be published is not kept.
+type Served struct {
 	conn    *nats.Conn
 	mu      sync.Mutex
 	pending contract.HopMark
@@ -26,8 +26,11 @@ type served struct {
 	last    time.Time
 }
 
-// note remembers that an answer that reaches through was written.
-func (s *served) note(through uint64) {
+// NewServed returns a Served that says nothing yet.
+func NewServed(conn *nats.Conn) *Served { return &Served{conn: conn} }
+
+// Note remembers that an answer that reaches through was written.
+func (s *Served) Note(through uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if through > s.pending.Through {
@@ -37,7 +40,7 @@ func (s *served) note(through uint64) {
 }
 
 // say publishes what is pending, unless the last mark is too fresh.
-func (s *served) say() {
+func (s *Served) say() {
 	if s.pending.Through <= s.said || time.Since(s.last) < markInterval {
 		return
 	}
@@ -47,8 +50,8 @@ func (s *served) say() {
 	}
 }
 
-// run says what note had to hold back.
-func (s *served) run(ctx context.Context) {
+// Run, until ctx is done, says what Note had to hold back.
+func (s *Served) Run(ctx context.Context) {
 	tick := time.NewTicker(markInterval)
 	defer tick.Stop()
 	for {
