@@ -43,7 +43,7 @@ func TestAgainstReference(t *testing.T) {
 		lim := limits{lateness: lateness, futureMs: math.MaxInt64}
 		var got outcome
 		now := int64(1_000_000)
-		for range rapid.IntRange(1, 12).Draw(t, "batches") {
+		for range rapid.IntRange(1, 20).Draw(t, "batches") {
 			batch := drawBatch(t, &now)
 			var rs []reading
 			for _, o := range batch {
@@ -85,8 +85,8 @@ func mustCompile(t *rapid.T, text string) *condition {
 
 func drawBatch(t *rapid.T, now *int64) []obs {
 	var batch []obs
-	for range rapid.IntRange(1, 10).Draw(t, "readings") {
-		*now += rapid.SampledFrom([]int64{0, 500, 1000, 2500}).Draw(t, "gap")
+	for range rapid.SampledFrom([]int{1, 1, 2, 8}).Draw(t, "readings") {
+		*now += rapid.SampledFrom([]int64{0, 0, 500, 1000, 2500}).Draw(t, "gap")
 		o := obs{*now, rapid.SampledFrom([]string{"a.x", "b.y"}).Draw(t, "point"), rapid.IntRange(-1, 3).Draw(t, "value")}
 		if rapid.IntRange(0, 5).Draw(t, "late") == 0 {
 			o.at -= rapid.SampledFrom([]int64{700, 4000, 20000}).Draw(t, "by")
