@@ -257,3 +257,6 @@ func (s Scale) Raw(f float64) (int64, bool) {
 	}
 	return s.raw(f)
 }
+
+// IDOf returns the id that an encoded schema has, whether it is valid or not.
+func IDOf(encoded []byte) SchemaID { return idOf(encoded) }

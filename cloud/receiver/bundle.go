@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tidemark/cloud/broker"
+	"tidemark/cloud/contract"
 	"tidemark/protocol"
 )
 
@@ -14,9 +15,11 @@ import (
 type bundle struct {
 	payload     []byte // as published; nil once messages were taken out of it
 	epoch       uint64
-	messages    []*protocol.Message // that are to be committed, without schemas
-	seqs        protocol.Set        // of messages and rejected: what the tidemark will cover
-	need        [][]byte            // schemas that are not known
+	messages    []*protocol.Message         // that are to be committed, without schemas
+	seqs        protocol.Set                // of messages and rejected: what the tidemark will cover
+	lost        protocol.Set                // named by dropped messages: they never come, and the tidemark covers them too
+	bad         map[protocol.SchemaID]error // schemas that came with it and are none
+	need        [][]byte                    // schemas that are not known
 	rejected    []protocol.Rejection
 	traceparent string
 	sentMs      int64
@@ -63,6 +66,20 @@ func (r *Receiver) refuse(ctx context.Context, g protocol.Gateway, p broker.Publ
 	return fmt.Errorf("receiver: %w: %w", broker.ErrRefused, cause)
 }
 
+// takeSchema stores a schema. One that is no schema is a dead letter, and so
+// is what needs it: asking for it again would never end.
+func (r *Receiver) takeSchema(ctx context.Context, g protocol.Gateway, b *bundle, m *protocol.Message) error {
+	schema, err := protocol.DecodeSchema(m.Body)
+	if err == nil {
+		return r.schemas.put(ctx, schema)
+	}
+	if b.bad == nil {
+		b.bad = map[protocol.SchemaID]error{}
+	}
+	b.bad[protocol.IDOf(m.Body)] = err
+	return r.dead(ctx, g, m.Body, err, map[string]string{contract.HeaderType: m.Type.String()})
+}
+
 // admit sorts one message: to be committed, dead, or waiting for its schema.
 func (r *Receiver) admit(ctx context.Context, g protocol.Gateway, b *bundle, m *protocol.Message) error {
 	if b.epoch == 0 {
@@ -77,19 +94,29 @@ func (r *Receiver) admit(ctx context.Context, g protocol.Gateway, b *bundle, m *
 		if idErr != nil {
 			return idErr
 		}
+		if bad := b.bad[id]; bad != nil {
+			return r.refuse(ctx, g, b, m, bad)
+		}
 		b.payload, b.need = nil, append(b.need, id[:])
 		return nil
 	default:
-		if dead := r.deadMessage(ctx, g, m, err); dead != nil {
-			return dead
-		}
-		b.payload = nil
-		if m.Epoch != b.epoch {
-			return nil // its epoch is not this bundle's: no tidemark covers it
-		}
-		for _, s := range m.Seqs().Ranges() {
-			b.rejected = append(b.rejected, protocol.Rejection{First: s.First, Last: s.Last, Reason: protocol.ReasonOf(err), Text: short(err.Error())})
-		}
+		return r.refuse(ctx, g, b, m, err)
+	}
+	b.seqs.AddSet(m.Seqs())
+	return nil
+}
+
+// refuse makes a message a dead letter, which the tidemark will cover.
+func (r *Receiver) refuse(ctx context.Context, g protocol.Gateway, b *bundle, m *protocol.Message, cause error) error {
+	if err := r.deadMessage(ctx, g, m, cause); err != nil {
+		return err
+	}
+	b.payload = nil
+	if m.Epoch != b.epoch {
+		return nil // its epoch is not this bundle's: no tidemark covers it
+	}
+	for _, s := range m.Seqs().Ranges() {
+		b.rejected = append(b.rejected, protocol.Rejection{First: s.First, Last: s.Last, Reason: protocol.ReasonOf(cause), Text: short(cause.Error())})
 	}
 	b.seqs.AddSet(m.Seqs())
 	return nil
@@ -118,7 +145,7 @@ func (r *Receiver) check(ctx context.Context, g protocol.Gateway, b *bundle, m *
 		}
 		return nil
 	case protocol.TypeDropped:
-		body = new(protocol.Dropped)
+		return b.drop(m)
 	case protocol.TypeClock:
 		body = new(protocol.Clock)
 	case protocol.TypeOutage:
@@ -131,6 +158,21 @@ func (r *Receiver) check(ctx context.Context, g protocol.Gateway, b *bundle, m *
 		return &protocol.Error{Reason: protocol.ReasonUnknownType, Where: "message", Err: fmt.Errorf("type %d is not known to this version", m.Type)}
 	}
 	return protocol.Unmarshal(m.Body, body)
+}
+
+// drop takes note of what a dropped message names. The tidemark covers that
+// too, so that a gateway which once gave up much does not for ever carry the
+// gaps; it can only be what came before the message.
+func (b *bundle) drop(m *protocol.Message) error {
+	var d protocol.Dropped
+	if err := protocol.Unmarshal(m.Body, &d); err != nil {
+		return err
+	}
+	if d.Ranges.Max() >= m.Seq {
+		return &protocol.Error{Reason: protocol.ReasonMismatch, Where: "dropped", Err: fmt.Errorf("seq %d, which it names, is not before its own seq %d", d.Ranges.Max(), m.Seq)}
+	}
+	b.lost.AddSet(d.Ranges)
+	return nil
 }
 
 // without returns the payload with what is not in have, and its seqs. Rejected

@@ -217,7 +217,9 @@ func (r *Receiver) commit(ctx context.Context, g protocol.Gateway, st *gateway, 
 		if seqs.Empty() {
 			return nil
 		}
-		marks := st.marks.With(b.epoch, seqs)
+		covered := seqs.Clone()
+		covered.AddSet(b.lost)
+		marks := st.marks.With(b.epoch, covered)
 		if n := len(marks[0].Committed.Ranges()); n > protocol.MaxRanges/2 {
 			return fmt.Errorf("receiver: the tidemark of %s has %d ranges; the gateway must first send what is missing between them", g, n)
 		}

@@ -33,19 +33,14 @@ func newSchemaStore(kv jetstream.KeyValue) *schemaStore {
 	return &schemaStore{kv: kv, cache: map[protocol.SchemaID]*protocol.Schema{}}
 }
 
-// put stores a schema that a bundle brought. One that is no schema is passed
-// over: what needs it will be asked for.
-func (s *schemaStore) put(ctx context.Context, encoded []byte) error {
-	schema, err := protocol.DecodeSchema(encoded)
-	if err != nil {
-		return nil
-	}
+// put stores a schema that a bundle brought.
+func (s *schemaStore) put(ctx context.Context, schema *protocol.Schema) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cache[schema.ID()] != nil {
 		return nil
 	}
-	if _, err := s.kv.Create(ctx, schema.ID().String(), encoded); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+	if _, err := s.kv.Create(ctx, schema.ID().String(), schema.Encoded()); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
 		return fmt.Errorf("receiver: store a schema: %w", err)
 	}
 	s.keep(schema)

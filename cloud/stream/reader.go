@@ -24,11 +24,11 @@ type Entry struct {
 	Pending     uint64 // bundles behind it in the stream when it was delivered
 	Gateway     protocol.Gateway
 	Messages    []*protocol.Message // none where only the tidemark moved, over dead letters
-	Tidemarks   string // as the header stands
-	SentMs      int64  // the gateway's clock; 0 if it did not say
-	ReceivedUs  int64  // the receiver's clock
-	CommittedUs int64  // the stream's clock
-	Bytes       int    // as published
+	Tidemarks   string              // as the header stands
+	SentMs      int64               // the gateway's clock; 0 if it did not say
+	ReceivedUs  int64               // the receiver's clock
+	CommittedUs int64               // the stream's clock
+	Bytes       int                 // as published
 }
 
 // Reader reads the device stream.

@@ -23,6 +23,8 @@ type gateway struct {
 	tidemarks string // as in the header of its newest entry
 	sequence  uint64 // of that entry
 	seenMs    int64
+	prior     string              // tidemarks before that entry
+	entry     []*protocol.Message // of that entry
 	facts     facts
 
 	factsChanged bool // since they were written
@@ -94,7 +96,24 @@ func (g *gateway) epoch(e uint64) *lost {
 
 // note takes over what an entry says of the gateway.
 func (g *gateway) note(e *stream.Entry) {
+	g.prior, g.entry = g.tidemarks, e.Messages
 	g.tidemarks, g.sequence, g.seenMs = e.Tidemarks, e.Sequence, e.CommittedUs/1000
+}
+
+// arrived returns the seqs of an epoch that are in the stream with the entry
+// noted last. Its tidemark covers what its dropped messages name besides.
+func (g *gateway) arrived(epoch uint64) protocol.Set {
+	marks, err := protocol.ParseTidemarks(g.prior)
+	if err != nil {
+		return protocol.Set{} // the receiver writes none that does not parse
+	}
+	seqs := marks.Of(epoch).Clone()
+	for _, m := range g.entry {
+		if m.Epoch == epoch {
+			seqs.AddSet(m.Seqs())
+		}
+	}
+	return seqs
 }
 
 // hear takes over what a message says of the gateway. It returns a reason and
@@ -147,7 +166,7 @@ func (g *gateway) hearHeartbeat(m *protocol.Message, h *protocol.Heartbeat) {
 
 func (g *gateway) hearDropped(epoch uint64, d *protocol.Dropped) {
 	l := g.epoch(epoch)
-	l.Dropped.AddSet(d.Ranges)
+	l.Dropped.AddSet(d.Ranges.Minus(g.arrived(epoch)))
 	info := contract.DroppedInfo{Ranges: d.Ranges.String(), Count: d.Count, Cause: d.Cause, Text: d.Text, FromMs: d.FromMs, ToMs: d.ToMs}
 	l.Infos = slices.Insert(l.Infos, 0, info)
 	l.Infos = l.Infos[:min(len(l.Infos), maxDropped)]
@@ -182,8 +201,8 @@ func (g *gateway) hearOutage(o *protocol.Outage) {
 
 // account balances the messages of an epoch. In is every message that is known
 // to have been numbered: by the newest heartbeat, or because it arrived or was
-// given up since. Each seq counts once, so it balances whatever overlaps: a
-// message that was given up after it was committed is committed.
+// given up since. committed is the tidemark, which covers what was given up and
+// what is dead too; dropped is what was given up and had not arrived before.
 func account(committed, dropped, dead protocol.Set, nextSeq uint64) contract.Account {
 	top := max(committed.Max(), dropped.Max(), dead.Max())
 	if nextSeq > 0 {
@@ -191,8 +210,8 @@ func account(committed, dropped, dead protocol.Set, nextSeq uint64) contract.Acc
 	}
 	var all protocol.Set
 	all.Add(1, top)
-	lost := dropped.Minus(committed).Minus(dead)
-	arrived := committed.Minus(dead)
+	lost := dropped.Minus(dead)
+	arrived := committed.Minus(dead).Minus(lost)
 	return contract.Account{In: all.Count(), Out: arrived.Count(), Dropped: lost.Count(), Dead: dead.Count(),
 		InFlight: all.Minus(committed).Minus(dead).Minus(dropped).Count()}
 }

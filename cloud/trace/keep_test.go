@@ -85,10 +85,10 @@ func TestAccountBalances(t *testing.T) {
 			switch {
 			case dead[seq]:
 				want.Dead++
-			case committed[seq]:
-				want.Out++
 			case dropped[seq]:
 				want.Dropped++
+			case committed[seq]:
+				want.Out++
 			default:
 				want.InFlight++
 			}
