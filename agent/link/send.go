@@ -121,12 +121,34 @@ func (l *Link) read(after, upTo uint64, raw int, skip protocol.Set, fresh bool) 
 	if len(msgs) == 0 {
 		return nil
 	}
-	b := &pending{messages: msgs, fresh: fresh, client: l.client}
+	b := &pending{fresh: fresh, client: l.client}
+	readings := 0
 	for _, m := range msgs {
+		readings += l.readingsOf(m)
+		if len(b.messages) > 0 && readings > protocol.MaxBundleReadings {
+			break // runs of equal values are short in bytes, and many in readings
+		}
+		b.messages = append(b.messages, m)
 		b.seqs.Add(m.Seq, m.Seq)
 		b.raw += len(m.Body) + 40
 	}
 	return b
+}
+
+// readingsOf returns how many readings a message holds at most.
+func (l *Link) readingsOf(m *protocol.Message) int {
+	if m.Type != protocol.TypeTelemetry {
+		return 0
+	}
+	id, scans, err := m.Scans()
+	if err != nil {
+		return 0
+	}
+	s := l.store.Schema(id)
+	if s == nil {
+		return 0
+	}
+	return scans * len(s.Points)
 }
 
 // urgent reports whether a message is among msgs that must not wait for others.

@@ -33,9 +33,10 @@ func (r *Receiver) open(ctx context.Context, g protocol.Gateway, p broker.Publis
 	if err != nil {
 		return nil, r.refuse(ctx, g, p, err)
 	}
+	b := &bundle{payload: p.Payload, traceparent: traceparent(p.Traceparent), sentMs: p.SentMs, received: received}
 	for _, m := range msgs {
 		if m.Type == protocol.TypeSchema {
-			if err := r.schemas.put(ctx, m.Body); err != nil {
+			if err := r.takeSchema(ctx, g, b, m); err != nil {
 				return nil, err
 			}
 		}
@@ -43,7 +44,6 @@ func (r *Receiver) open(ctx context.Context, g protocol.Gateway, p broker.Publis
 	if err := protocol.CheckReadings(msgs, r.schemas.lookup(ctx)); err != nil {
 		return nil, r.refuse(ctx, g, p, err)
 	}
-	b := &bundle{payload: p.Payload, traceparent: traceparent(p.Traceparent), sentMs: p.SentMs, received: received}
 	for _, m := range msgs {
 		if m.Type == protocol.TypeSchema {
 			continue
@@ -95,19 +95,19 @@ func (r *Receiver) admit(ctx context.Context, g protocol.Gateway, b *bundle, m *
 			return idErr
 		}
 		if bad := b.bad[id]; bad != nil {
-			return r.refuse(ctx, g, b, m, bad)
+			return r.bury(ctx, g, b, m, bad)
 		}
 		b.payload, b.need = nil, append(b.need, id[:])
 		return nil
 	default:
-		return r.refuse(ctx, g, b, m, err)
+		return r.bury(ctx, g, b, m, err)
 	}
 	b.seqs.AddSet(m.Seqs())
 	return nil
 }
 
-// refuse makes a message a dead letter, which the tidemark will cover.
-func (r *Receiver) refuse(ctx context.Context, g protocol.Gateway, b *bundle, m *protocol.Message, cause error) error {
+// bury makes a message a dead letter, which the tidemark will cover.
+func (r *Receiver) bury(ctx context.Context, g protocol.Gateway, b *bundle, m *protocol.Message, cause error) error {
 	if err := r.deadMessage(ctx, g, m, cause); err != nil {
 		return err
 	}
