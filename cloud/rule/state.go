@@ -2,8 +2,6 @@ package rule
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -12,13 +10,6 @@ import (
 	"tidemark/cloud/contract"
 	"tidemark/protocol"
 )
-
-// alertID follows from what fired and since when, so that the same firing has
-// the same id whenever it is worked out.
-func alertID(rule string, g protocol.Gateway, since int64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", rule, g, since))
-	return hex.EncodeToString(sum[:12])
-}
 
 // unmarshalNumbers is json.Unmarshal with numbers in alerts kept as they stand,
 // integers beyond 2^53 too.
