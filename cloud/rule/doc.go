@@ -27,7 +27,8 @@
 // Config.MaxLateness than the newest of its gateway, is late, such as the
 // backlog of an outage behind fresh readings: it is counted and changes nothing.
 // The lateness that is allowed lets buses of one gateway report in any order.
-// Recorded readings have a timeline of their own.
+// Recorded readings are late only behind their own point's newest: recordings
+// that are replayed side by side run apart.
 //
 // Where a gateway's clock is off from the receiver's by more than
 // [MaxClockError], its readings are placed by their age at sending; a reading

@@ -66,7 +66,7 @@ type gateway struct {
 	addr      protocol.Gateway
 	points    map[string]*point
 	instances []*instance
-	clocks    [2]int64 // newest event time: of live readings, and of recorded ones
+	clock     int64 // newest event time of a live reading
 	wants     map[protocol.SchemaID]*want
 	touched   []*instance
 }
@@ -79,7 +79,7 @@ type want struct{ columns []*point }
 const maxWants = 1000
 
 func newGateway(addr protocol.Gateway, rules []*rule) *gateway {
-	g := &gateway{addr: addr, points: map[string]*point{}, wants: map[protocol.SchemaID]*want{}, clocks: [2]int64{math.MinInt64, math.MinInt64}}
+	g := &gateway{addr: addr, points: map[string]*point{}, wants: map[protocol.SchemaID]*want{}, clock: math.MinInt64}
 	for _, r := range rules {
 		if r.site != "" && r.site != addr.Site {
 			continue
@@ -206,19 +206,22 @@ func (g *gateway) apply(rs []reading, lim limits, out *outcome) {
 // take makes a reading the newest of its point, unless it is late or from the
 // future.
 func (g *gateway) take(r *reading, lim limits, out *outcome) {
-	clock := &g.clocks[0]
-	if r.recorded {
-		clock = &g.clocks[1]
-	} else if r.time > lim.futureMs {
-		out.future++
-		return
+	p := r.point
+	late := r.time < p.time
+	if !r.recorded {
+		if r.time > lim.futureMs {
+			out.future++
+			return
+		}
+		late = late || g.clock != math.MinInt64 && r.time < g.clock-lim.lateness.Milliseconds()
 	}
-	if p := r.point; r.time < p.time || *clock != math.MinInt64 && r.time < *clock-lim.lateness.Milliseconds() {
+	if late {
 		out.late++
 		return
 	}
-	*clock = max(*clock, r.time)
-	p := r.point
+	if !r.recorded {
+		g.clock = max(g.clock, r.time)
+	}
 	changed := p.value != r.value || p.quality != r.quality
 	p.time = r.time
 	if changed {

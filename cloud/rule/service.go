@@ -98,6 +98,7 @@ func (s *Service) restore() error {
 	if s.written, err = s.store.position(); err != nil {
 		return err
 	}
+	s.metrics.position.Set(float64(s.written))
 	states, err := s.store.states()
 	if err != nil {
 		return err

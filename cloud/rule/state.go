@@ -21,7 +21,7 @@ func unmarshalNumbers(data []byte, v any) error {
 
 // savedGateway is a gateway's state as it is stored.
 type savedGateway struct {
-	Clocks [2]int64              `json:"clocks"`
+	Clock  int64                 `json:"clock"`
 	Points map[string]savedPoint `json:"points"`
 	Rules  map[string]savedRule  `json:"rules"`
 }
@@ -44,7 +44,7 @@ type savedRule struct {
 }
 
 func (g *gateway) save() ([]byte, error) {
-	out := savedGateway{Clocks: g.clocks, Points: map[string]savedPoint{}, Rules: map[string]savedRule{}}
+	out := savedGateway{Clock: g.clock, Points: map[string]savedPoint{}, Rules: map[string]savedRule{}}
 	for name, p := range g.points {
 		if p.quality == protocol.NotRead {
 			continue
@@ -83,7 +83,7 @@ func (g *gateway) restore(data []byte) ([]contract.Alert, error) {
 	if err := unmarshalNumbers(data, &in); err != nil {
 		return nil, fmt.Errorf("rule: state of gateway %s: %w", g.addr, err)
 	}
-	g.clocks = in.Clocks
+	g.clock = in.Clock
 	for name, sp := range in.Points {
 		if p := g.points[name]; p != nil {
 			p.time = sp.Time

@@ -47,7 +47,7 @@ func (s *Service) keep(ctx context.Context, entries <-chan *stream.Entry, letter
 	lookup := s.reader.Lookup(ctx)
 	tick := time.NewTicker(s.cfg.CommitEvery)
 	defer tick.Stop()
-	clean := time.NewTicker(10 * time.Second)
+	clean := time.NewTicker(retireEvery)
 	defer clean.Stop()
 	for {
 		select {
@@ -65,7 +65,7 @@ func (s *Service) keep(ctx context.Context, entries <-chan *stream.Entry, letter
 				return err
 			}
 		case <-clean.C:
-			k.retire(ctx)
+			clean.Reset(k.retire())
 		}
 		if len(k.batch.rows) >= maxBatch {
 			if err := k.flush(ctx); err != nil {

@@ -97,6 +97,7 @@ func (s *Service) load() (err error) {
 	for _, m := range marks {
 		s.marks[m.Stage] = m
 	}
+	s.metrics.position.Set(float64(s.pos.Device))
 	return err
 }
 

@@ -13,6 +13,12 @@ import (
 // zoneBits: a zone holds the rows whose ids share the bits above these.
 const zoneBits = 12
 
+// How often old rows are looked for, and looked for again while there are many.
+const (
+	retireEvery = 10 * time.Second
+	retireSoon  = 50 * time.Millisecond
+)
+
 // retireBatch is how many rows are removed in one transaction, so that what
 // arrives meanwhile does not wait.
 const retireBatch = 2000
@@ -136,23 +142,18 @@ func null(s string) any {
 	return s
 }
 
-// retire removes what is too old or too much, a small batch at a time, and
-// gives way as soon as there is something to write.
-func (k *keeper) retire(ctx context.Context) {
-	for ctx.Err() == nil {
-		n, err := k.store.retire(time.Now().Add(-k.cfg.MaxAge), k.pos.NextID-k.cfg.MaxMessages)
-		if err != nil {
-			k.metrics.retried.Inc()
-			k.cfg.Log.Warn("old rows of the ledger cannot be removed; it is tried again", "err", err)
-			return
-		}
-		if n < retireBatch {
-			return
-		}
-		if err := k.flush(ctx); err != nil {
-			return // the loop's next flush says it again
-		}
+// retire removes a batch of what is too old or too much. It returns when to go
+// on: soon while there is more, so that what arrives is taken in between.
+func (k *keeper) retire() time.Duration {
+	n, err := k.store.retire(time.Now().Add(-k.cfg.MaxAge), k.pos.NextID-k.cfg.MaxMessages)
+	if err != nil {
+		k.metrics.retried.Inc()
+		k.cfg.Log.Warn("old rows of the ledger cannot be removed; it is tried again", "err", err)
 	}
+	if err == nil && n == retireBatch {
+		return retireSoon
+	}
+	return retireEvery
 }
 
 // retire removes the oldest rows, up to retireBatch, that were committed
