@@ -12,10 +12,6 @@ import (
 	"tidemark/cloud/contract"
 )
 
-// Bounds on a page of readings. At about 150 bytes each, a page stays well
-// inside one NATS message.
-const maxReadings = 20_000
-
 type Freshness struct {
 	AsOf          string  `json:"as_of,omitempty" format:"date-time" doc:"Commit time of the newest bundle that the answer includes; absent if there is none"`
 	AsOfMs        int64   `json:"as_of_ms" doc:"The same, in milliseconds since the Unix epoch; 0 if there is none"`

@@ -19,56 +19,67 @@ var docsCSS []byte
 
 var docsTemplate = template.Must(template.New("docs").Parse(docsHTML))
 
+// What the page shows of the document.
+type (
+	docSection struct {
+		Name, Description string
+		Operations        []docOperation
+	}
+	docOperation struct {
+		ID, Path, Summary, Description, Example, Body string
+		Params                                        []docParam
+	}
+	docParam  struct{ Name, In, Type, Doc, Default string }
+	docSchema struct {
+		Name   string
+		Fields []docField
+	}
+	docField struct{ Name, Type, Doc string }
+)
+
+const schemaRef = "#/components/schemas/"
+
 // docsPage renders the document as one page without scripts, so that it reads
 // the same on a machine that has no way out.
 func docsPage(spec *huma.OpenAPI) ([]byte, error) {
-	type param struct{ Name, In, Type, Doc, Default string }
-	type field struct{ Name, Type, Doc string }
-	type schema struct {
-		Name   string
-		Fields []field
-	}
-	type operation struct {
-		ID, Path, Summary, Description, Example, Body string
-		Required                                      bool
-		Params                                        []param
-	}
-	type section struct {
-		Name, Description string
-		Operations        []operation
-	}
-	var sections []section
+	var sections []docSection
 	for _, tag := range spec.Tags {
-		s := section{Name: tag.Name, Description: tag.Description}
+		s := docSection{Name: tag.Name, Description: tag.Description}
 		for _, path := range slices.Sorted(maps.Keys(spec.Paths)) {
-			op := spec.Paths[path].Get
-			if !slices.Contains(op.Tags, tag.Name) {
-				continue
+			if op := spec.Paths[path].Get; slices.Contains(op.Tags, tag.Name) {
+				s.Operations = append(s.Operations, docOf(path, op))
 			}
-			o := operation{ID: op.OperationID, Path: path, Summary: op.Summary, Description: op.Description, Example: exampleOf(path, op)}
-			for _, p := range op.Parameters {
-				o.Params = append(o.Params, param{p.Name, p.In, typeName(p.Schema), p.Description, defaultOf(p)})
-			}
-			if c := op.Responses["200"].Content["application/json"]; c != nil && c.Schema != nil {
-				o.Body = strings.TrimPrefix(c.Schema.Ref, "#/components/schemas/")
-			}
-			s.Operations = append(s.Operations, o)
 		}
 		sections = append(sections, s)
 	}
-	var schemas []schema
-	all := spec.Components.Schemas.Map()
+	var page bytes.Buffer
+	err := docsTemplate.Execute(&page, map[string]any{"Info": spec.Info, "About": strings.Split(spec.Info.Description, "\n"),
+		"Sections": sections, "Schemas": docSchemas(spec.Components.Schemas.Map())})
+	return page.Bytes(), err
+}
+
+func docOf(path string, op *huma.Operation) docOperation {
+	o := docOperation{ID: op.OperationID, Path: path, Summary: op.Summary, Description: op.Description, Example: exampleOf(path, op)}
+	for _, p := range op.Parameters {
+		o.Params = append(o.Params, docParam{p.Name, p.In, typeName(p.Schema), p.Description, defaultOf(p)})
+	}
+	if c := op.Responses["200"].Content["application/json"]; c != nil && c.Schema != nil {
+		o.Body = strings.TrimPrefix(c.Schema.Ref, schemaRef)
+	}
+	return o
+}
+
+func docSchemas(all map[string]*huma.Schema) []docSchema {
+	var out []docSchema
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		s := schema{Name: name}
+		s := docSchema{Name: name}
 		for _, f := range slices.Sorted(maps.Keys(all[name].Properties)) {
 			p := all[name].Properties[f]
-			s.Fields = append(s.Fields, field{f, typeName(p), p.Description})
+			s.Fields = append(s.Fields, docField{f, typeName(p), p.Description})
 		}
-		schemas = append(schemas, s)
+		out = append(out, s)
 	}
-	var page bytes.Buffer
-	err := docsTemplate.Execute(&page, map[string]any{"Info": spec.Info, "About": strings.Split(spec.Info.Description, "\n"), "Sections": sections, "Schemas": schemas})
-	return page.Bytes(), err
+	return out
 }
 
 func typeName(s *huma.Schema) string {
@@ -76,7 +87,7 @@ func typeName(s *huma.Schema) string {
 	case s == nil || s.Type == "" && s.Ref == "":
 		return "any"
 	case s.Ref != "":
-		return strings.TrimPrefix(s.Ref, "#/components/schemas/")
+		return strings.TrimPrefix(s.Ref, schemaRef)
 	case s.Type == huma.TypeArray:
 		return "list of " + typeName(s.Items)
 	case len(s.Enum) > 0:

@@ -126,13 +126,13 @@ func (t *tail) run(ctx context.Context) {
 	err := t.event("state", liveState{State: "live"})
 	for err == nil {
 		if t.slow.Load() {
-			t.event("end", liveState{State: "ended", Reason: "slow_client",
+			_ = t.event("end", liveState{State: "ended", Reason: "slow_client", // a last word; it may not arrive
 				Text: fmt.Sprintf("This client reads too slowly: more than %d batches wait for it. Connect again, and read what is missing from /api/v1/readings.", liveQueue)})
 			return
 		}
 		select {
 		case <-ctx.Done():
-			t.event("end", liveState{State: "ended", Reason: "server_stops", Text: "The server stops. Connect again in a moment."})
+			_ = t.event("end", liveState{State: "ended", Reason: "server_stops", Text: "The server stops. Connect again in a moment."})
 			return
 		case b := <-t.batches:
 			err = t.relay(b)

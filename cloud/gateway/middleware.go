@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -113,11 +114,9 @@ func originOf(r *http.Request) ask.Origin {
 	if !requestIDForm.MatchString(o.RequestID) {
 		o.RequestID = randomHex(16)
 	}
-	trace, flags := "", "01"
+	trace, flags := randomHex(16), "01"
 	if m := traceparentForm.FindStringSubmatch(r.Header.Get(ask.HeaderTraceparent)); m != nil && strings.Trim(m[1], "0") != "" && strings.Trim(m[2], "0") != "" {
 		trace, flags = m[1], m[3]
-	} else {
-		trace = randomHex(16)
 	}
 	o.Traceparent = "00-" + trace + "-" + randomHex(8) + "-" + flags
 	return o
@@ -134,7 +133,6 @@ type recorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
-	reason string
 }
 
 func (w *recorder) WriteHeader(status int) {
@@ -157,7 +155,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (g *Gateway) panicked(rec *recorder, r *http.Request, v any) {
-	if v == http.ErrAbortHandler {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v)
 	}
 	g.cfg.Log.Error("a request made the gateway panic", "request_id", ask.OriginOf(r.Context()).RequestID, "path", r.URL.Path, "err", fmt.Sprint(v), "stack", string(debug.Stack()))
@@ -200,5 +198,5 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	w.WriteHeader(p.Status)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	enc.Encode(p) // a client that is gone needs no problem
+	_ = enc.Encode(p) // a client that is gone needs no problem
 }

@@ -21,6 +21,8 @@ import (
 type Platform struct {
 	Conn *nats.Conn
 
+	t testing.TB
+
 	mu       sync.Mutex
 	state    State
 	services map[string]micro.Service
@@ -51,7 +53,7 @@ func Start(t testing.TB, s State) *Platform {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	p := &Platform{Conn: b.Conn(), state: s, services: map[string]micro.Service{}, asked: map[string][]nats.Header{}}
+	p := &Platform{Conn: b.Conn(), t: t, state: s, services: map[string]micro.Service{}, asked: map[string][]nats.Header{}}
 	for _, name := range []string{"data", "trace", "rule"} {
 		if err := p.Resume(name); err != nil {
 			t.Fatal(err)
@@ -125,14 +127,21 @@ func on[Q, R any](p *Platform, subject string, f func(*State, Q) R) micro.Handle
 	return micro.HandlerFunc(func(r micro.Request) {
 		var q Q
 		if err := json.Unmarshal(r.Data(), &q); err != nil {
-			r.Error("400", "the question does not decode: "+err.Error(), nil)
+			p.fail(r.Error("400", "the question does not decode: "+err.Error(), nil))
 			return
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.asked[subject] = append(p.asked[subject], nats.Header(r.Headers()))
-		r.RespondJSON(f(&p.state, q))
+		p.fail(r.RespondJSON(f(&p.state, q)))
 	})
+}
+
+// fail tells that a service could not answer; the asker runs into its timeout then.
+func (p *Platform) fail(err error) {
+	if err != nil {
+		p.t.Logf("asktest: answer: %v", err)
+	}
 }
 
 // Live says readings as the data service does while somebody holds a lease.
