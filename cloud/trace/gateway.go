@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"tidemark/cloud/contract"
 	"tidemark/cloud/stream"
@@ -13,8 +14,22 @@ import (
 // How much of a gateway's past its state shows; the account counts all of it.
 const (
 	maxOutages = 50
-	maxDropped = 100 // of an epoch
+	maxDropped = 100  // of an epoch
+	maxSteps   = 100  // of an outage
+	maxShown   = 1024 // bytes of a text or a list of ranges
 )
+
+// clip shortens a text to maxShown bytes, at the start of a character.
+func clip(s string) string {
+	if len(s) <= maxShown {
+		return s
+	}
+	n := maxShown
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
 
 // gateway is what the ledger knows of a gateway.
 type gateway struct {
@@ -129,7 +144,7 @@ func (g *gateway) hear(m *protocol.Message) (reason, text string, err error) {
 		var d protocol.Dropped
 		if err = protocol.Unmarshal(m.Body, &d); err == nil {
 			g.hearDropped(m.Epoch, &d)
-			return d.Cause, d.Text, nil
+			return clip(d.Cause), clip(d.Text), nil
 		}
 	case protocol.TypeOutage:
 		var o protocol.Outage
@@ -139,7 +154,7 @@ func (g *gateway) hear(m *protocol.Message) (reason, text string, err error) {
 	case protocol.TypeEvent:
 		var e protocol.Event
 		if err = protocol.Unmarshal(m.Body, &e); err == nil {
-			return e.Code, e.Text, nil
+			return clip(e.Code), clip(e.Text), nil
 		}
 	}
 	return "", "", err
@@ -167,7 +182,7 @@ func (g *gateway) hearHeartbeat(m *protocol.Message, h *protocol.Heartbeat) {
 func (g *gateway) hearDropped(epoch uint64, d *protocol.Dropped) {
 	l := g.epoch(epoch)
 	l.Dropped.AddSet(d.Ranges.Minus(g.arrived(epoch)))
-	info := contract.DroppedInfo{Ranges: d.Ranges.String(), Count: d.Count, Cause: d.Cause, Text: d.Text, FromMs: d.FromMs, ToMs: d.ToMs}
+	info := contract.DroppedInfo{Ranges: clip(d.Ranges.String()), Count: d.Count, Cause: clip(d.Cause), Text: clip(d.Text), FromMs: d.FromMs, ToMs: d.ToMs}
 	l.Infos = slices.Insert(l.Infos, 0, info)
 	l.Infos = l.Infos[:min(len(l.Infos), maxDropped)]
 }
@@ -175,9 +190,10 @@ func (g *gateway) hearDropped(epoch uint64, d *protocol.Dropped) {
 // hearOutage keeps outages newest first; the same outage is told while it
 // lasts and again when it is over, and the longer telling wins.
 func (g *gateway) hearOutage(o *protocol.Outage) {
-	out := contract.Outage{FromMs: o.From, ToMs: o.To, Steps: make([]contract.OutageStep, len(o.Entries))}
-	for i, st := range o.Entries {
-		out.Steps[i] = contract.OutageStep{TimeMs: st.Time, Rung: st.Rung, Text: st.Text}
+	steps := o.Entries[:min(len(o.Entries), maxSteps)]
+	out := contract.Outage{FromMs: o.From, ToMs: o.To, Steps: make([]contract.OutageStep, len(steps))}
+	for i, st := range steps {
+		out.Steps[i] = contract.OutageStep{TimeMs: st.Time, Rung: clip(st.Rung), Text: clip(st.Text)}
 	}
 	list := g.facts.Outages
 	i, found := slices.BinarySearchFunc(list, o.From, func(a contract.Outage, from int64) int {

@@ -83,7 +83,7 @@ func parseLetter(msg jetstream.Msg) (*letter, error) {
 	}
 	h := msg.Headers()
 	l := &letter{sequence: meta.Sequence.Stream, timeUs: meta.Timestamp.UnixMicro(), bytes: len(msg.Data()),
-		reason: h.Get(contract.HeaderReason), text: h.Get(contract.HeaderText)}
+		reason: clip(h.Get(contract.HeaderReason)), text: clip(h.Get(contract.HeaderText))}
 	l.received, _ = strconv.ParseInt(h.Get(contract.HeaderReceived), 10, 64) // absent: 0
 	// What the headers do not say, or say wrongly, is not known; the letter stays a letter.
 	l.epoch, _ = protocol.ParseEpoch(h.Get(contract.HeaderEpoch))
