@@ -447,8 +447,18 @@ func (s *segment) readBolt(from uint64, each func(key, value []byte) (bool, erro
 func (s *segment) schema(id protocol.SchemaID) *protocol.Schema {
 	s.use.RLock()
 	defer s.use.RUnlock()
-	if s.gone || s.db != nil { // those of the active segment are in memory
+	if s.gone {
 		return nil
+	}
+	if s.db != nil { // those of this run are in memory; one from an earlier run may hold others
+		var found *protocol.Schema
+		_ = guard(func() error {
+			return s.db.View(func(tx *bolt.Tx) error {
+				found = schemaIn(id, tx.Bucket(schemasBucket).Get(id[:]))
+				return nil
+			})
+		})
+		return found
 	}
 	p, err := openPages(s.path)
 	if err != nil {
@@ -458,15 +468,21 @@ func (s *segment) schema(id protocol.SchemaID) *protocol.Schema {
 	var found *protocol.Schema
 	_ = p.scan(schemasBucket, id[:], func(key, value []byte) (bool, error) {
 		if string(key) == string(id[:]) {
-			eachRecord(0, value, func(_ uint64, record []byte) bool {
-				if run, data, ok := decodeRecord(key, record); ok && run == 0 {
-					found, _ = protocol.DecodeSchema(data)
-				}
-				return false
-			})
+			found = schemaIn(id, value)
 			return false, nil
 		}
 		return true, nil
+	})
+	return found
+}
+
+// schemaIn reads the block of a schema; nil if it holds none.
+func schemaIn(id protocol.SchemaID, block []byte) (found *protocol.Schema) {
+	eachRecord(0, block, func(_ uint64, record []byte) bool {
+		if run, data, ok := decodeRecord(id[:], record); ok && run == 0 {
+			found, _ = protocol.DecodeSchema(data)
+		}
+		return false
 	})
 	return found
 }
