@@ -39,7 +39,7 @@ func (f *fields) needed(key string) string {
 }
 
 func (f *fields) condition(key string, needed bool) *condition {
-	text := ""
+	var text string
 	if needed {
 		text = f.needed(key)
 	} else {

@@ -70,7 +70,7 @@ func TestLedger(t *testing.T) {
 	// All of it is there after a restart.
 	dir := s.cfg.Dir
 	stop()
-	s, _ = l.start(Config{Dir: dir, CommitEvery: 20 * time.Millisecond})
+	_, _ = l.start(Config{Dir: dir, CommitEvery: 20 * time.Millisecond})
 	check()
 	if got := ask[contract.TraceResult](l, contract.ReqTrace, contract.TraceQuery{TraceID: derived}); got.Where != r.Where || len(got.Hops) != len(r.Hops) || got.Hops[6] != r.Hops[6] {
 		t.Errorf("after a restart: %+v, before %+v", got, r)
