@@ -7,27 +7,45 @@ import (
 	"tidemark/protocol"
 )
 
-// offlineFactor is how much rarer heartbeats are while the link is down.
-const offlineFactor = 10
+// When heartbeats are sent beside the profile's interval.
+const (
+	// offlineFactor is how much rarer heartbeats are while the link is down.
+	offlineFactor = 10
+	// settle is how long after the start, and after the link has come up, a
+	// heartbeat waits for what it is to tell of: first readings, first acks.
+	settle = 2 * time.Second
+)
 
-// heartbeats appends a heartbeat at start and at the profile's interval until ctx is done.
+// heartbeats appends a heartbeat soon after the start and each time that the
+// link comes up, and at the profile's interval, until ctx is done.
 func (a *Agent) heartbeats(ctx context.Context, q queue) error {
-	tick := time.NewTicker(a.profile.Cadence.Heartbeat)
+	every := a.profile.Cadence.Heartbeat
+	tick := time.NewTicker(settle)
 	defer tick.Stop()
-	for n := 0; ; n++ {
-		if a.link.Online() || n%offlineFactor == 0 {
-			m := &protocol.Message{Type: protocol.TypeHeartbeat}
-			a.clock.Stamp(m)
-			hb := a.Heartbeat(true)
-			m.Body = hb.Encode()
-			if err := q.Append(ctx, m, nil, false); err != nil && ctx.Err() == nil {
-				return err
-			}
-		}
+	due := time.Now().Add(settle)
+	online := false
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+		now := a.link.Online()
+		if now && !online {
+			due = time.Now()
+		}
+		online = now
+		if time.Now().Before(due) {
+			continue
+		}
+		if due = time.Now().Add(every); !online {
+			due = time.Now().Add(offlineFactor * every)
+		}
+		m := &protocol.Message{Type: protocol.TypeHeartbeat}
+		a.clock.Stamp(m)
+		m.Body = a.Heartbeat(true).Encode()
+		if err := q.Append(ctx, m, nil, false); err != nil && ctx.Err() == nil {
+			return err
 		}
 	}
 }
