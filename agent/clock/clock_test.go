@@ -55,7 +55,7 @@ func (q queue) Append(_ context.Context, m *protocol.Message, _ *protocol.Schema
 }
 
 func TestRunTellsThisMachinesClock(t *testing.T) {
-	c := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	c := New(slog.New(slog.DiscardHandler))
 	q := make(queue, 8)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -78,7 +78,7 @@ func TestRunTellsThisMachinesClock(t *testing.T) {
 }
 
 func TestBootAndMonotonicTime(t *testing.T) {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	a, b := New(log), New(log)
 	if a.Boot() == 0 || a.Boot() != b.Boot() || a.BootID() == "" || a.BootID() != b.BootID() {
 		t.Errorf("one boot has the names %d %q and %d %q", a.Boot(), a.BootID(), b.Boot(), b.BootID())

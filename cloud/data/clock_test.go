@@ -17,7 +17,7 @@ func TestReadingsArePlacedByClockMessages(t *testing.T) {
 		js := st.bus.JetStream()
 		f := newFeed(t, js, protocol.Point{Name: "a.v"})
 		now := time.Now().UnixMilli()
-		year := int64(365 * 24 * hourMs)
+		year := 365 * 24 * hourMs
 		send := func(clock protocol.ClockQuality, boot, mono uint64, at int64, v float64) uint64 {
 			f.clock, f.boot, f.mono = clock, boot, mono
 			return publish(t, js, gw, f.message([]int64{at}, one(v)))

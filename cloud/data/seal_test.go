@@ -52,12 +52,11 @@ func TestSealedHoursAreInTheLakeAndRollUpsAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection goes away too
-	var last uint64
 	values := []float64{5, 1, 9, math.NaN(), 4}
 	for i, v := range values { // 0, 20, 40, 60, 80 s: minutes 0 and 1
-		last = publish(t, st.bus.JetStream(), gw, f.message([]int64{base + int64(i)*20_000}, one(v)))
+		publish(t, st.bus.JetStream(), gw, f.message([]int64{base + int64(i)*20_000}, one(v)))
 	}
-	last = publish(t, st.bus.JetStream(), gw, f.message([]int64{base + 100_000}, []protocol.Reading{{Quality: protocol.Bad, Reason: "timeout"}}))
+	last := publish(t, st.bus.JetStream(), gw, f.message([]int64{base + 100_000}, []protocol.Reading{{Quality: protocol.Bad, Reason: "timeout"}}))
 	st.reach(last)
 	want := fmt.Sprint([]contract.Rollup{
 		{Site: "plant", Gateway: "gw-1", Point: "a.v", TimeMs: base, Count: 3, Min: 1, Max: 9, Mean: 5, First: 5, Last: 9},
@@ -93,7 +92,7 @@ func TestSealedHoursAreInTheLakeAndRollUpsAgree(t *testing.T) {
 		t.Errorf("the lake holds %+v", rows)
 	}
 	// Late: it goes before everything, in a part of its own.
-	last = publish(t, st.bus.JetStream(), gw, f.message([]int64{base + 10}, one(3)))
+	publish(t, st.bus.JetStream(), gw, f.message([]int64{base + 10}, one(3)))
 	if n := <-sealed; n.Readings != 1 {
 		t.Errorf("said of what came late: %+v", n)
 	}
