@@ -38,8 +38,8 @@ type gateway struct {
 	tidemarks string // as in the header of its newest entry
 	sequence  uint64 // of that entry
 	seenMs    int64
-	prior     string              // tidemarks before that entry
-	entry     []*protocol.Message // of that entry
+	prior     string              // tidemarks before that entry, while it is taken in
+	entry     []*protocol.Message // of that entry, while it is taken in
 	facts     facts
 
 	factsChanged bool // since they were written

@@ -90,6 +90,13 @@ func (l *lab) commit(g protocol.Gateway, msgs ...*protocol.Message) uint64 {
 			epoch = m.Epoch
 			seqs.AddSet(m.Seqs())
 		}
+		if m.Type == protocol.TypeDropped { // the tidemark covers what it names, too
+			var d protocol.Dropped
+			if err := protocol.Unmarshal(m.Body, &d); err != nil {
+				l.t.Fatal(err)
+			}
+			seqs.AddSet(d.Ranges)
+		}
 	}
 	l.marks[g] = l.marks[g].With(epoch, seqs)
 	payload, err := protocol.EncodeBundle(msgs)

@@ -139,8 +139,6 @@ func (s *Service) whereOf(g *gateway, committed protocol.Set, epoch string, seq 
 	switch {
 	case l != nil && l.Dead.Contains(seq):
 		return fmt.Sprintf("rejected: gateway %s sent it and it went to the dead letters; the ledger keeps its reason no longer", g.addr)
-	case committed.Contains(seq) && seq > 0:
-		return fmt.Sprintf("committed: it is within the tidemark of gateway %s; the ledger keeps its row no longer, or has not read it yet", g.addr)
 	case l != nil && l.Dropped.Contains(seq):
 		for _, d := range l.Infos {
 			if set, err := protocol.ParseSet(d.Ranges); err == nil && set.Contains(seq) {
@@ -148,6 +146,8 @@ func (s *Service) whereOf(g *gateway, committed protocol.Set, epoch string, seq 
 			}
 		}
 		return fmt.Sprintf("dropped: gateway %s gave it up", g.addr)
+	case committed.Contains(seq) && seq > 0:
+		return fmt.Sprintf("committed: it is within the tidemark of gateway %s; the ledger keeps its row no longer, or has not read it yet", g.addr)
 	}
 	link := "is offline"
 	if s.presence[g.addr].Online {

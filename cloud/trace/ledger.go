@@ -107,6 +107,7 @@ func (k *keeper) takeEntry(ctx context.Context, e *stream.Entry, lookup protocol
 			rows[next].reason, rows[next].text = reason, text
 		}
 	}
+	g.prior, g.entry = "", nil // a bundle may be large
 	k.mu.Unlock()
 	for _, r := range rows {
 		k.number(r)

@@ -91,10 +91,13 @@ func (s *Service) state(addr protocol.Gateway) (contract.GatewayState, error) {
 		st.Agent, st.Profile = cmp.Or(p.Agent, st.Agent), cmp.Or(p.Profile, st.Profile)
 	}
 	for _, m := range marks {
-		es := contract.EpochState{Epoch: protocol.EpochString(m.Epoch), Ranges: m.Committed.String(), Committed: m.Committed.Count(), Dropped: []contract.DroppedInfo{}}
+		es := contract.EpochState{Epoch: protocol.EpochString(m.Epoch), Dropped: []contract.DroppedInfo{}}
+		arrived := m.Committed
 		if l := f.Epochs[es.Epoch]; l != nil {
 			es.Dropped = append(es.Dropped, l.Infos...)
+			arrived = arrived.Minus(l.Dropped.Set) // the tidemark covers what was given up, and that never came
 		}
+		es.Ranges, es.Committed = arrived.String(), arrived.Count()
 		st.Epochs = append(st.Epochs, es)
 	}
 	if len(marks) > 0 {
