@@ -16,6 +16,7 @@ import (
 type plantFeed struct {
 	schema *protocol.Schema
 	gen    *dataset.Gen
+	first  int64 // time of the first reading
 	seq    uint64
 }
 
@@ -54,7 +55,9 @@ func (p *plantFeed) message(t testing.TB, scans int) *protocol.Message {
 				v = protocol.IntValue(r.I)
 			}
 			times, reads = append(times, r.TsMs), append(reads, protocol.Reading{Value: v})
-			at = r.TsMs
+			if at = r.TsMs; p.first == 0 {
+				p.first = at
+			}
 		}
 		if err := b.Add(times, reads); err != nil {
 			t.Fatal(err)

@@ -114,7 +114,9 @@ func (s *Service) lastFlush(wait uint64) {
 type item struct {
 	msg       *protocol.Message
 	telemetry *protocol.Telemetry
+	routes    []route // of telemetry
 	clock     *protocol.Clock
+	waiting   []waiting // stored readings that wait for clock
 }
 
 func (s *Service) apply(ctx context.Context, e *stream.Entry) error {
@@ -127,23 +129,39 @@ func (s *Service) apply(ctx context.Context, e *stream.Entry) error {
 		s.cfg.Log.Error("the stream no longer holds bundles that were not stored; raise its age or size", "sequence", e.Sequence, "missed", e.Missed)
 	}
 	g := s.catalog.gateway(e.Gateway)
-	for _, it := range items {
-		if it.clock != nil && it.clock.Quality != protocol.ClockUnknown {
-			if err := s.placeBoot(ctx, g, it.clock, e); err != nil {
+	placed := map[uint64]bool{}
+	for i := range items {
+		it := &items[i]
+		if it.telemetry != nil {
+			it.routes = s.catalog.routesOf(g, it.telemetry.Schema)
+		}
+		if it.clock != nil && !placed[it.clock.Boot] {
+			placed[it.clock.Boot] = true
+			if it.waiting, err = s.unplacedBlocks(ctx, g, it.clock.Boot); err != nil {
 				return err
 			}
 		}
-		if it.telemetry != nil {
-			s.place(g, it.msg, it.telemetry, e)
+	}
+	s.mu.Lock() // once, so that an answer holds all of an entry or nothing
+	before := s.head.readings
+	for i := range items {
+		if it := &items[i]; it.telemetry != nil {
+			s.place(g, it, e)
 		}
 	}
-	s.mu.Lock()
+	added := s.head.readings - before
+	for i := range items {
+		if it := &items[i]; it.clock != nil {
+			s.placeBoot(g, it, e)
+		}
+	}
 	if s.head.last == 0 {
 		s.head.since = time.Now()
 	}
 	s.head.last, s.head.asOfUs = e.Sequence, e.CommittedUs
 	s.applied, s.asOfUs, s.pending = e.Sequence, e.CommittedUs, e.Pending
 	s.mu.Unlock()
+	s.metrics.readings.Add(float64(added))
 	s.publishLive(e.Gateway, items)
 	return nil
 }
@@ -159,8 +177,8 @@ func (s *Service) decode(ctx context.Context, e *stream.Entry) ([]item, error) {
 			it.telemetry, err = m.Telemetry(lookup)
 		case protocol.TypeClock:
 			it.clock = &protocol.Clock{}
-			if err = protocol.Unmarshal(m.Body, it.clock); err != nil {
-				it.clock = nil
+			if err = protocol.Unmarshal(m.Body, it.clock); err == nil && it.clock.Quality == protocol.ClockUnknown {
+				continue // it tells nothing
 			}
 		default:
 			continue
@@ -179,29 +197,25 @@ func (s *Service) decode(ctx context.Context, e *stream.Entry) ([]item, error) {
 	return items, nil
 }
 
-// place appends the readings of a message to the head.
-func (s *Service) place(g *gateway, m *protocol.Message, t *protocol.Telemetry, e *stream.Entry) {
-	routes := s.catalog.routesOf(g, t.Schema)
+// place appends the readings of a message to the head. The caller holds mu.
+func (s *Service) place(g *gateway, it *item, e *stream.Entry) {
+	m, t := it.msg, it.telemetry
 	from := origin{position: e.Sequence, committedMs: e.CommittedUs / 1000}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before := s.head.readings
 	if m.Clock != protocol.ClockUnknown || m.Boot == 0 {
-		s.appendScans(routes, t, chunk.Span{Count: t.Scans}, 0, from)
-	} else {
-		first := 0
-		for _, p := range partsOf(m, t.Scans) {
-			span := chunk.Span{First: first, Count: p.Scans, Aux: int64(p.Mono) - p.Time}
-			boot := m.Boot
-			if c, ok := g.clocks[m.Boot]; ok {
-				span.Shift = c.utc - int64(c.mono) + span.Aux
-				span.Aux, boot = -span.Shift, 0
-			}
-			s.appendScans(routes, t, span, boot, from)
-			first += p.Scans
-		}
+		s.appendScans(it.routes, t, chunk.Span{Count: t.Scans}, 0, from)
+		return
 	}
-	s.metrics.readings.Add(float64(s.head.readings - before))
+	first := 0
+	for _, p := range partsOf(m, t.Scans) {
+		span := chunk.Span{First: first, Count: p.Scans, Aux: int64(p.Mono) - p.Time}
+		boot := m.Boot
+		if c, ok := g.clocks[m.Boot]; ok {
+			span.Shift = c.utc - int64(c.mono) + span.Aux
+			span.Aux, boot = -span.Shift, 0
+		}
+		s.appendScans(it.routes, t, span, boot, from)
+		first += p.Scans
+	}
 }
 
 func partsOf(m *protocol.Message, scans int) []protocol.Part {
@@ -295,15 +309,11 @@ func (n *newest) see(b *chunk.Block, at int) {
 }
 
 // placeBoot learns what a boot's monotonic time is, and moves the readings of
-// that boot that wait for it, from the head and from the unplaced ones.
-func (s *Service) placeBoot(ctx context.Context, g *gateway, c *protocol.Clock, e *stream.Entry) error {
+// that boot that wait for it, from the head and from the unplaced ones. The
+// caller holds mu.
+func (s *Service) placeBoot(g *gateway, it *item, e *stream.Entry) {
+	c := it.clock
 	k := clock{c.Mono, c.UTC}
-	waiting, err := s.unplacedBlocks(ctx, g, c.Boot)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	g.clocks[c.Boot] = k
 	key := bootKey{g.id, c.Boot}
 	if s.head.clocks == nil {
@@ -311,11 +321,11 @@ func (s *Service) placeBoot(ctx context.Context, g *gateway, c *protocol.Clock, 
 	}
 	s.head.clocks[key] = k
 	from := origin{position: e.Sequence, committedMs: e.CommittedUs / 1000}
-	for _, w := range waiting {
+	for _, w := range it.waiting {
 		s.addPlaced(w.series, w.block, k, from)
 	}
-	s.forgetUnplaced(waiting)
-	any := len(waiting) > 0
+	s.forgetUnplaced(it.waiting)
+	any := len(it.waiting) > 0
 	for _, ser := range g.series {
 		blocks := ser.head
 		if !slices.ContainsFunc(blocks, func(b *headBlock) bool { return b.boot == c.Boot && b.boot != 0 }) {
@@ -337,7 +347,6 @@ func (s *Service) placeBoot(ctx context.Context, g *gateway, c *protocol.Clock, 
 		s.moved[key] = true
 		s.head.moved = append(s.head.moved, key)
 	}
-	return nil
 }
 
 func (s *Service) keepBlock(ser *series, b *headBlock) {

@@ -141,8 +141,8 @@ func (s *Service) querySeries(ctx context.Context, q contract.SeriesQuery) (cont
 		return contract.SeriesResult{}, err
 	}
 	r := contract.SeriesResult{Series: make([]contract.Series, 0, len(sel))}
-	s.catalog.mu.RLock()
 	s.mu.RLock()
+	s.catalog.mu.RLock()
 	for _, ser := range sel {
 		a := ser.gateway.addr
 		out := contract.Series{Site: a.Site, Gateway: a.Name, Point: ser.point, Unit: ser.unit, Kind: kindNames[ser.kind&3]}
@@ -153,8 +153,8 @@ func (s *Service) querySeries(ctx context.Context, q contract.SeriesQuery) (cont
 		r.Series = append(r.Series, out)
 	}
 	r.Freshness = s.freshness(time.Now())
-	s.mu.RUnlock()
 	s.catalog.mu.RUnlock()
+	s.mu.RUnlock()
 	s.explain(&r.Freshness, known, sel, q.Site, len(sel) == 0, 0)
 	if len(all) > limit && r.MissingReason == "" {
 		r.MissingReason, r.MissingText = "limit", "There are more series than the limit; ask for one gateway, or with a higher limit."

@@ -81,7 +81,7 @@ func (s *Service) queryReadings(ctx context.Context, q contract.ReadingsQuery) (
 	}
 	from, to := p.from, p.to
 	if width != 0 { // an open hour is rolled up as a whole
-		from = floorDiv(from, hourMs) * hourMs
+		from = floorTo(from, hourMs)
 		if to < math.MaxInt64-hourMs {
 			to = (floorDiv(to-1, hourMs) + 1) * hourMs
 		}

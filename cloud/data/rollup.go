@@ -119,6 +119,15 @@ func whole(hour int64, mins []aggregate) []aggregate {
 	return []aggregate{out}
 }
 
+// floorTo returns the start of the interval that t lies in.
+func floorTo(t, width int64) int64 {
+	start := floorDiv(t, width) * width
+	if start > t { // it is before all time
+		return math.MinInt64
+	}
+	return start
+}
+
 // rollups are the files of roll-ups of sealed hours, one a month.
 type rollups struct {
 	dir string
@@ -241,7 +250,7 @@ func (v *view) rollupPage(ctx context.Context, p *page, ser *series, at cursor, 
 	if ser.kind == protocol.Text {
 		return nil
 	}
-	from := floorDiv(at.TimeMs, width) * width
+	from := floorTo(at.TimeMs, width)
 	stored, err := v.s.rollups.read(ctx, ser.id, width, from, p.to, p.limit+60)
 	if err != nil {
 		return err

@@ -103,6 +103,13 @@ func New(cfg Config, conn *nats.Conn, js jetstream.JetStream) (*Service, error) 
 // closes the stores. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.close()
+	if err := s.run(ctx); err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
+		return err
+	}
+	return nil
+}
+
+func (s *Service) run(ctx context.Context) error {
 	wait, err := s.parts.ahead(ctx)
 	if err != nil {
 		return err
