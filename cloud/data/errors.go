@@ -18,6 +18,9 @@ var (
 	ErrNoDir = errors.New("data: no data folder is given; set Config.Dir")
 )
 
+// errFlusher says that the flusher has stopped.
+var errFlusher = errors.New("data: the flusher has stopped")
+
 // errGone says that a partition was removed or set aside while it was wanted.
 var errGone = errors.New("data: the partition is gone")
 

@@ -28,7 +28,10 @@ func (s *Service) etl(ctx context.Context, in <-chan *stream.Entry, wait uint64)
 				return nil // ctx is done; the entry is read again at the next start
 			}
 		case <-tick.C:
-		case <-s.finished:
+		case _, ok := <-s.finished:
+			if !ok {
+				return nil // the flusher gave up, and says why
+			}
 			s.finish()
 		}
 		if err := s.considerFlush(ctx, wait); err != nil {
@@ -86,7 +89,10 @@ func (s *Service) awaitFlush(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case <-s.finished:
+	case _, ok := <-s.finished:
+		if !ok {
+			return errFlusher
+		}
 		s.finish()
 		return nil
 	case <-ctx.Done():
@@ -103,10 +109,11 @@ func (s *Service) lastFlush(wait uint64) {
 		}
 		s.finish()
 	}
-	if s.flushing == nil && s.head.last > 0 && s.head.last >= wait {
+	if s.head.last > 0 && s.head.last >= wait {
 		s.beginFlush()
-		<-s.finished
-		s.finish()
+		if _, ok := <-s.finished; ok {
+			s.finish()
+		}
 	}
 }
 

@@ -31,6 +31,8 @@ type written struct {
 // flusher writes batches until the ETL closes the channel. A flush that fails
 // is tried again, so that nothing is left out; readings wait in the stream.
 func (s *Service) flusher(ctx context.Context) error {
+	defer close(s.finished)
+batches:
 	for b := range s.flushes {
 		start := time.Now()
 		wait, failures := 100*time.Millisecond, 0
@@ -44,6 +46,10 @@ func (s *Service) flusher(ctx context.Context) error {
 			}
 			select {
 			case <-ctx.Done():
+				if s.flush(b) == nil {
+					s.finished <- struct{}{}
+					continue batches
+				}
 				return fmt.Errorf("data: stopped while readings could not be stored: %w; they are in the stream and are stored at the next start", err)
 			case <-time.After(wait):
 			}
