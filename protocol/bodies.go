@@ -17,6 +17,15 @@ type Ack struct {
 	Need      [][]byte    `cbor:"3,keyasint,omitempty"` // ids of schemas that the cloud lacks; what names them is not committed
 	Rejected  []Rejection `cbor:"4,keyasint,omitempty"` // seqs in Committed that went to the dead letters, when that just happened
 	Time      int64       `cbor:"5,keyasint,omitempty"` // the receiver's clock, milliseconds since the Unix epoch
+	Refused   []Refusal   `cbor:"6,keyasint,omitempty"` // bundles that were just refused as a whole: none of their seqs is committed
+}
+
+// Refusal says why a bundle was refused as a whole. What stands in it may not
+// even be readable, so it is named by its payload.
+type Refusal struct {
+	Bundle []byte `cbor:"1,keyasint"` // as BundleID has it
+	Reason string `cbor:"2,keyasint"` // machine-readable
+	Text   string `cbor:"3,keyasint"` // one sentence for a person
 }
 
 // Rejection says why messages were not accepted.
@@ -129,6 +138,7 @@ type Dropped struct {
 const (
 	CauseBudget  = "budget"  // the outbox was full; the oldest telemetry went first
 	CauseCorrupt = "corrupt" // a segment could not be read
+	CauseRefused = "refused" // the cloud refuses the message; it is in its dead letters
 	CauseThinned = "thinned" // replaced by one-minute aggregates, which are in the message named by the text
 )
 
@@ -207,6 +217,13 @@ func (a *Ack) Encode() []byte {
 	b := *a
 	if r := b.Committed.ranges; len(r) > MaxRanges {
 		b.Committed.ranges = r[:MaxRanges]
+	}
+	b.Rejected, b.Refused = slices.Clone(a.Rejected), slices.Clone(a.Refused)
+	for i := range b.Rejected { // a text may quote what a gateway sent
+		b.Rejected[i].Text = clean(b.Rejected[i].Text)
+	}
+	for i := range b.Refused {
+		b.Refused[i].Text = clean(b.Refused[i].Text)
 	}
 	return encodeBody(&b)
 }

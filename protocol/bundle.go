@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -100,6 +101,16 @@ func DecodeBundle(payload []byte) ([]*Message, error) {
 		return nil, refuse(ReasonMalformed, "bundle", "it is empty")
 	}
 	return msgs, nil
+}
+
+// bundleID is the length of what BundleID returns, in bytes.
+const bundleID = 16
+
+// BundleID returns the name of a payload in a [Refusal]: the first 16 bytes of
+// its SHA-256.
+func BundleID(payload []byte) []byte {
+	sum := sha256.Sum256(payload)
+	return sum[:bundleID]
 }
 
 // OpenBundle takes a payload out of its zstd frame, if it has one.

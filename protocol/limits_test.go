@@ -321,3 +321,17 @@ func TestAckOfManyGapsIsCut(t *testing.T) {
 		t.Fatal("the set itself was cut")
 	}
 }
+
+// A text that quotes half a character of what a gateway sent must not make the
+// ack one that the gateway cannot read: it would send the same for ever.
+func TestAckQuotesWhatIsNoText(t *testing.T) {
+	a := &Ack{Epoch: 1, Rejected: []Rejection{{First: 1, Last: 2, Reason: ReasonMismatch, Text: "it names \xe6\xb8"}},
+		Refused: []Refusal{{Bundle: BundleID([]byte("no bundle")), Reason: ReasonMalformed, Text: "byte \xff"}}}
+	var back Ack
+	if err := Unmarshal(a.Encode(), &back); err != nil {
+		t.Fatal(err)
+	}
+	if back.Rejected[0].Text != "it names " || back.Refused[0].Text != "byte " || len(back.Refused[0].Bundle) != 16 {
+		t.Fatalf("got %+v", back)
+	}
+}

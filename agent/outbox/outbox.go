@@ -52,6 +52,7 @@ type Outbox struct {
 	changed      chan struct{} // closed after each commit
 	acked        protocol.Set
 	lost         protocol.Set       // named in dropped messages that are committed
+	refused      protocol.Set       // given to GiveUp in this run
 	reports      []protocol.Dropped // the newest of them
 	dropped      uint64             // messages given up in this epoch
 	segments     []*segment         // by first seq; the last may be the active one
