@@ -94,15 +94,24 @@
     tell(reading);
   }
 
+  // age says how old the newest reading is, also when no other follows.
+  function age() {
+    const when = document.getElementById("newest-time");
+    if (!when) return;
+    const s = Math.floor((Date.now() - Date.parse(when.dateTime)) / 1000);
+    when.textContent = s < 1 ? "now" : s < 60 ? s + " s ago" : s < 3600 ? Math.floor(s / 60) + " min " + s % 60 + " s ago" : when.title;
+  }
+
   function tell(reading) {
     const newest = document.getElementById("newest"), when = document.getElementById("newest-time");
     if (newest) {
       newest.textContent = reading.quality === "bad" ? "bad" : text(reading.value);
       newest.classList.toggle("warn", reading.quality === "bad");
-      when.textContent = "now";
       when.dateTime = new Date(reading.time_ms).toISOString();
       when.title = stamp(reading.time_ms);
+      age();
     }
+    document.getElementById("count").textContent = String(series.times.length).replace(/\B(?=(\d{3})+$)/g, "\u202f");
     const body = document.getElementById("readings");
     if (!body) return;
     const row = body.insertRow(0);
@@ -148,4 +157,5 @@
     dark.addEventListener("change", redraw);
   }
   if (series.live) follow();
+  setInterval(age, 1000);
 })();
