@@ -18,11 +18,14 @@ RACE := ./drivers/... ./agent/... \
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Where the programs go; a test of its own builds elsewhere.
+BIN ?= bin
+
 .PHONY: build
 build: ## the three programs, into bin/
-	$(GOBUILD) -o bin/tidemark-agent ./agent/cmd/tidemark-agent
-	$(GOBUILD) -o bin/tidemark-cloud ./cloud/cmd/tidemark-cloud
-	$(GOBUILD) -o bin/tidemark ./cloud/cmd/tidemark
+	$(GOBUILD) -o $(BIN)/tidemark-agent ./agent/cmd/tidemark-agent
+	$(GOBUILD) -o $(BIN)/tidemark-cloud ./cloud/cmd/tidemark-cloud
+	$(GOBUILD) -o $(BIN)/tidemark ./cloud/cmd/tidemark
 
 .PHONY: demo
 demo: ## a cloud and two sites on this machine; Ctrl-C ends all of it
