@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -117,91 +116,6 @@ func (s *Service) loadPartition(p *partition) error {
 		err = p.load(s.catalog, s.flushed, s.moved)
 	}
 	return err
-}
-
-// cut divides the batch into runs of one hour and file. What a file has
-// already, as after a crash, is left out.
-func (s *Service) cut(b *batch) (map[*partition][]run, error) {
-	out := map[*partition][]run{}
-	c := cutter{s: s, out: out, names: map[string]target{}}
-	for _, ser := range b.touched {
-		for _, block := range ser.flushing {
-			if err := c.cut(ser, block); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return out, nil
-}
-
-type cutter struct {
-	s     *Service
-	out   map[*partition][]run
-	names map[string]target
-}
-
-// target is a partition, and the position up to which it is complete.
-type target struct {
-	part     *partition
-	position uint64
-}
-
-func (c *cutter) target(name string) (target, error) {
-	t, ok := c.names[name]
-	if !ok {
-		t.part = c.s.parts.get(name)
-		if err := c.s.loadPartition(t.part); err != nil {
-			return t, err
-		}
-		t.part.mu.Lock()
-		t.position = t.part.position
-		t.part.mu.Unlock()
-		c.names[name] = t
-	}
-	return t, nil
-}
-
-func (c *cutter) cut(ser *series, b *headBlock) error {
-	var open target
-	start := 0
-	hourStart, hourEnd := int64(0), int64(0)
-	end := func(i int) {
-		if open.part != nil && i > start {
-			c.out[open.part] = append(c.out[open.part], run{ser, b, start, i})
-		}
-		open, start = target{}, i
-	}
-	for k := range b.origin {
-		o, last := &b.origin[k], b.Len()
-		if k+1 < len(b.origin) {
-			last = b.origin[k+1].at
-		}
-		for i := o.at; i < last; i++ {
-			t := b.Times[i]
-			same := open.part != nil && t >= hourStart && t < hourEnd && o.position > open.position
-			if same && (b.boot != 0 || t >= 0 && t <= o.committedMs) {
-				continue // the usual case: surely the same file
-			}
-			name := unplacedName
-			if b.boot == 0 {
-				name = partitionName(t, o.committedMs)
-			}
-			to, err := c.target(name)
-			if err != nil {
-				return err
-			}
-			if same && to.part == open.part {
-				continue
-			}
-			end(i)
-			if o.position > to.position {
-				hour := floorDiv(t, hourMs)
-				open, start, hourStart, hourEnd = to, i, hour*hourMs, (hour+1)*hourMs
-			}
-		}
-	}
-	end(b.Len())
-	return nil
 }
 
 func (s *Service) writePartition(p *partition, runs []run, b *batch) error {
@@ -402,79 +316,4 @@ func (s *Service) markHop(b *batch) {
 	if err != nil {
 		s.cfg.Log.Warn("the hop mark of what was stored cannot be published", "err", err)
 	}
-}
-
-// saveNew writes gateways and series that data.db does not have yet.
-func (c *catalog) saveNew() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var gws []*gateway
-	for _, g := range c.gateways {
-		if !g.saved {
-			gws = append(gws, g)
-		}
-	}
-	if len(gws) == 0 && len(c.unsaved) == 0 {
-		return nil
-	}
-	tx, err := c.db.Begin()
-	if err != nil {
-		return fmt.Errorf("data: write data.db: %w", err)
-	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it has nothing to do
-	for _, g := range gws {
-		if _, err := tx.Exec(`INSERT OR IGNORE INTO gateway VALUES(?,?,?)`, g.id, g.addr.Site, g.addr.Name); err != nil {
-			return fmt.Errorf("data: write data.db: %w", err)
-		}
-	}
-	for _, s := range c.unsaved {
-		_, err := tx.Exec(`INSERT INTO series VALUES(?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET unit=excluded.unit, kind=excluded.kind`,
-			s.id, s.gateway.id, s.point, s.unit, s.kind)
-		if err != nil {
-			return fmt.Errorf("data: write data.db: %w", err)
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("data: write data.db: %w", err)
-	}
-	for _, g := range gws {
-		g.saved = true
-	}
-	c.unsaved = nil
-	return nil
-}
-
-// commit writes the position up to which all files are complete, with the
-// clocks that were learned on the way.
-func (c *catalog) commit(b *batch) error {
-	tx, err := c.db.Begin()
-	if err != nil {
-		return fmt.Errorf("data: write data.db: %w", err)
-	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it has nothing to do
-	for k, v := range b.clocks {
-		if _, e := tx.Exec(`INSERT OR REPLACE INTO clock VALUES(?,?,?,?)`, k.gateway, int64(k.boot), int64(v.mono), v.utc); e != nil {
-			err = errors.Join(err, e)
-		}
-	}
-	_, e := tx.Exec(`INSERT OR REPLACE INTO meta VALUES('position', ?), ('as_of_us', ?)`, int64(b.last), b.asOfUs)
-	if err = errors.Join(err, e); err == nil {
-		err = tx.Commit()
-	}
-	if err != nil {
-		return fmt.Errorf("data: write data.db: %w", err)
-	}
-	return nil
-}
-
-func (c *catalog) seriesOf(gateway int64) []int64 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	var ids []int64
-	if g := c.byGWID[gateway]; g != nil {
-		for _, s := range g.series {
-			ids = append(ids, s.id)
-		}
-	}
-	return ids
 }
