@@ -180,7 +180,8 @@ func (l *Link) newSession(c *paho.Connect) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.session++
-	will := protocol.Presence{Session: l.session, Epoch: l.store.Epoch(), Boot: l.cfg.Presence.Boot}
+	will := l.cfg.Presence // whoever reads only the last presence knows which agent it was
+	will.Session, will.Epoch = l.session, l.store.Epoch()
 	c.WillMessage = &paho.WillMessage{Topic: l.cfg.Gateway.PresenceTopic(), Payload: will.Encode(), QoS: 1, Retain: true}
 	c.WillProperties = &paho.WillProperties{}
 }
@@ -263,7 +264,8 @@ func (l *Link) refused(err error) {
 func (l *Link) goodbye(ctx context.Context, cm *autopaho.ConnectionManager) {
 	l.mu.Lock()
 	online := l.client != nil
-	p := protocol.Presence{Session: l.session, Epoch: l.store.Epoch(), Graceful: true}
+	p := l.cfg.Presence
+	p.Session, p.Epoch, p.Graceful = l.session, l.store.Epoch(), true
 	l.mu.Unlock()
 	if !online {
 		return

@@ -363,7 +363,7 @@ func TestEverythingArrivesAndIsAcknowledged(t *testing.T) {
 		if !birth.Online || birth.Session != 100 || birth.Epoch != box.Epoch() || birth.Gateway != me.String() {
 			t.Errorf("it was born as %+v", birth)
 		}
-		if bye.Online || !bye.Graceful || bye.Session != birth.Session {
+		if bye.Online || !bye.Graceful || bye.Session != birth.Session || bye.Agent != "test" {
 			t.Errorf("it said goodbye as %+v", bye)
 		}
 	})

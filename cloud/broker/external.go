@@ -34,7 +34,7 @@ type External struct {
 
 	mu      sync.Mutex
 	conn    *autopaho.ConnectionManager
-	workers map[protocol.Gateway]chan *paho.Publish
+	workers map[protocol.Gateway]chan paho.PublishReceived
 }
 
 // NewExternal returns a client of the broker at u, such as mqtt://127.0.0.1:1883.
@@ -43,7 +43,7 @@ func NewExternal(u string, log *slog.Logger) (*External, error) {
 	if err != nil || parsed.Host == "" {
 		return nil, fmt.Errorf("broker: %q is not the address of an MQTT broker, such as mqtt://127.0.0.1:1883", u)
 	}
-	return &External{url: parsed, log: log, workers: map[protocol.Gateway]chan *paho.Publish{}}, nil
+	return &External{url: parsed, log: log, workers: map[protocol.Gateway]chan paho.PublishReceived{}}, nil
 }
 
 // Run serves until ctx is done. It connects again after every loss.
@@ -66,6 +66,9 @@ func (b *External) Run(ctx context.Context, h Handler) error {
 		},
 		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 			most := uint16(receiveMaximum)
+			if c.Properties == nil { // autopaho makes them only where it has some itself
+				c.Properties = &paho.ConnectProperties{}
+			}
 			c.Properties.ReceiveMaximum = &most
 			return c, nil
 		},
@@ -113,23 +116,23 @@ func (b *External) dispatch(ctx context.Context, h Handler, p paho.PublishReceiv
 	defer b.mu.Unlock()
 	ch, ok := b.workers[g]
 	if !ok {
-		ch = make(chan *paho.Publish, receiveMaximum)
+		ch = make(chan paho.PublishReceived, receiveMaximum)
 		b.workers[g] = ch
-		workers.Go(func() { b.work(ctx, h, g, p.Client, ch) })
+		workers.Go(func() { b.work(ctx, h, g, ch) })
 	}
 	select {
-	case ch <- p.Packet:
+	case ch <- p:
 	default: // a broker that ignores Receive Maximum: the gateway sends it again
 		b.ack(p.Client, p.Packet)
 	}
 }
 
-func (b *External) work(ctx context.Context, h Handler, g protocol.Gateway, client *paho.Client, ch chan *paho.Publish) {
+func (b *External) work(ctx context.Context, h Handler, g protocol.Gateway, ch chan paho.PublishReceived) {
 	for {
 		select {
 		case p := <-ch:
-			b.handle(ctx, h, g, p)
-			b.ack(client, p)
+			b.handle(ctx, h, g, p.Packet)
+			b.ack(p.Client, p.Packet) // of the connection that it came by
 			continue
 		default:
 		}
