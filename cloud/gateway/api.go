@@ -10,6 +10,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"tidemark/cloud/gateway/apidocs"
 )
 
 const about = `Readings, messages, alerts and the state of gateways.
@@ -63,7 +65,7 @@ func (g *Gateway) describe(mux *http.ServeMux, spec *huma.OpenAPI) error {
 	for _, item := range spec.Paths {
 		delete(item.Get.Responses, "422")
 	}
-	explain(spec)
+	apidocs.Explain(spec)
 	asJSON, err := json.Marshal(spec)
 	if err != nil {
 		return fmt.Errorf("describe the API: %w", err)
@@ -72,7 +74,7 @@ func (g *Gateway) describe(mux *http.ServeMux, spec *huma.OpenAPI) error {
 	if err != nil {
 		return fmt.Errorf("describe the API: %w", err)
 	}
-	page, err := docsPage(spec)
+	page, err := apidocs.Page(spec)
 	if err != nil {
 		return fmt.Errorf("describe the API: %w", err)
 	}
@@ -83,7 +85,7 @@ func (g *Gateway) describe(mux *http.ServeMux, spec *huma.OpenAPI) error {
 		"/api/openapi.json": {"application/openapi+json", asJSON},
 		"/api/openapi.yaml": {"application/openapi+yaml", asYAML},
 		"/api/docs":         {"text/html; charset=utf-8", page},
-		"/api/docs.css":     {"text/css; charset=utf-8", docsCSS},
+		"/api/docs.css":     {"text/css; charset=utf-8", apidocs.CSS},
 	} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", f.kind)

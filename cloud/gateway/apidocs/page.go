@@ -1,4 +1,4 @@
-package gateway
+package apidocs
 
 import (
 	"bytes"
@@ -11,13 +11,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-//go:embed docs.html
-var docsHTML string
+//go:embed page.html
+var pageHTML string
 
-//go:embed docs.css
-var docsCSS []byte
+//go:embed page.css
+// CSS is the style sheet of the page; it stands at /api/docs.css.
+var CSS []byte
 
-var docsTemplate = template.Must(template.New("docs").Parse(docsHTML))
+var pageTemplate = template.Must(template.New("docs").Parse(pageHTML))
 
 // What the page shows of the document.
 type (
@@ -39,9 +40,9 @@ type (
 
 const schemaRef = "#/components/schemas/"
 
-// docsPage renders the document as one page without scripts, so that it reads
+// Page renders the document as one page without scripts, so that it reads
 // the same on a machine that has no way out.
-func docsPage(spec *huma.OpenAPI) ([]byte, error) {
+func Page(spec *huma.OpenAPI) ([]byte, error) {
 	var sections []docSection
 	for _, tag := range spec.Tags {
 		s := docSection{Name: tag.Name, Description: tag.Description}
@@ -53,7 +54,7 @@ func docsPage(spec *huma.OpenAPI) ([]byte, error) {
 		sections = append(sections, s)
 	}
 	var page bytes.Buffer
-	err := docsTemplate.Execute(&page, map[string]any{"Info": spec.Info, "About": strings.Split(spec.Info.Description, "\n"),
+	err := pageTemplate.Execute(&page, map[string]any{"Info": spec.Info, "About": strings.Split(spec.Info.Description, "\n"),
 		"Sections": sections, "Schemas": docSchemas(spec.Components.Schemas.Map())})
 	return page.Bytes(), err
 }

@@ -1,4 +1,4 @@
-package gateway
+package apidocs
 
 import (
 	"encoding/json"
@@ -59,7 +59,8 @@ var words = map[string]map[string]string{
 	"RuleInfo": {"condition": "In CEL", "for_ms": "How long it must hold", "firing": "How many alerts of it fire now", "error": "The newest error of its condition"},
 }
 
-func explain(spec *huma.OpenAPI) {
+// Explain adds to the document what the fields mean.
+func Explain(spec *huma.OpenAPI) {
 	for name, s := range spec.Components.Schemas.Map() {
 		for field, text := range words[name] {
 			if p := s.Properties[field]; p != nil && p.Ref == "" {
