@@ -14,8 +14,9 @@ import (
 //go:embed page.html
 var pageHTML string
 
-//go:embed page.css
 // CSS is the style sheet of the page; it stands at /api/docs.css.
+//
+//go:embed page.css
 var CSS []byte
 
 var pageTemplate = template.Must(template.New("docs").Parse(pageHTML))
