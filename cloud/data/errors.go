@@ -21,6 +21,9 @@ var (
 // errFlusher says that the flusher has stopped.
 var errFlusher = errors.New("data: the flusher has stopped")
 
+// errUnsound says that SQLite's own check of a file fails.
+var errUnsound = errors.New("data: the file is not sound")
+
 // errGone says that a partition was removed or set aside while it was wanted.
 var errGone = errors.New("data: the partition is gone")
 

@@ -3,6 +3,7 @@ package data
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,9 +12,9 @@ import (
 )
 
 // explain says why an answer is empty, or may lack something.
-func (s *Service) explain(f *contract.Freshness, siteKnown bool, sel []*series, site string, empty bool, to int64) {
+func (s *Service) explain(f *contract.Freshness, siteKnown bool, sel []*series, site string, empty bool, from, to int64) {
 	set := func(reason, text string) { f.MissingReason, f.MissingText = reason, text }
-	aside := s.parts.damagedFiles()
+	aside := slices.DeleteFunc(s.parts.damagedFiles(), func(name string) bool { return outside(name, from, to) })
 	switch {
 	case empty && !siteKnown && f.LagMs > 0:
 		set("lagging", "There is nothing of site "+site+" yet, but bundles are waiting to be stored; ask again.")
@@ -30,6 +31,16 @@ func (s *Service) explain(f *contract.Freshness, siteKnown bool, sel []*series, 
 	case empty:
 		set("none_in_range", "There are no readings in the range.")
 	}
+}
+
+// outside reports whether a file holds only days that are not in a range; to
+// of 0 is no end.
+func outside(name string, from, to int64) bool {
+	day, err := time.Parse(time.DateOnly, name[:min(len(name), len(time.DateOnly))])
+	if err != nil {
+		return false // it may hold any time
+	}
+	return day.AddDate(0, 0, 1).UnixMilli() <= from || to != 0 && day.UnixMilli() >= to
 }
 
 func (s *Service) queryCount(ctx context.Context, q contract.CountQuery) (contract.CountResult, error) {
@@ -62,7 +73,7 @@ func (s *Service) queryCount(ctx context.Context, q contract.CountQuery) (contra
 		r.Readings, r.Bad = r.Readings+n, r.Bad+bad
 	}
 	r.Good, r.Freshness = r.Readings-r.Bad, v.fresh
-	s.explain(&r.Freshness, known, sel, q.Site, r.Readings == 0, q.ToMs)
+	s.explain(&r.Freshness, known, sel, q.Site, r.Readings == 0, q.FromMs, q.ToMs)
 	return r, nil
 }
 
@@ -155,7 +166,7 @@ func (s *Service) querySeries(ctx context.Context, q contract.SeriesQuery) (cont
 	r.Freshness = s.freshness(time.Now())
 	s.catalog.mu.RUnlock()
 	s.mu.RUnlock()
-	s.explain(&r.Freshness, known, sel, q.Site, len(sel) == 0, 0)
+	s.explain(&r.Freshness, known, sel, q.Site, len(sel) == 0, 0, 0)
 	if len(all) > limit && r.MissingReason == "" {
 		r.MissingReason, r.MissingText = "limit", "There are more series than the limit; ask for one gateway, or with a higher limit."
 	}

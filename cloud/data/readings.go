@@ -110,7 +110,7 @@ func (s *Service) queryReadings(ctx context.Context, q contract.ReadingsQuery) (
 		}
 	}
 	p.result.Freshness = v.fresh
-	s.explain(&p.result.Freshness, known, sel, q.Site, len(p.result.Readings)+len(p.result.Rollups) == 0, q.ToMs)
+	s.explain(&p.result.Freshness, known, sel, q.Site, len(p.result.Readings)+len(p.result.Rollups) == 0, q.FromMs, q.ToMs)
 	return p.result, nil
 }
 

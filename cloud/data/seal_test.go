@@ -182,6 +182,9 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 	if len(r.Readings) != 3 || r.MissingReason != "quarantined" {
 		t.Errorf("readings: %+v", r)
 	}
+	if r := ask[contract.ReadingsResult](t, st, contract.ReqReadings, contract.ReadingsQuery{Site: "plant", FromMs: now - 1000}); r.MissingReason != "" || len(r.Readings) != 2 {
+		t.Errorf("of a day whose file is whole: %+v", r)
+	}
 	st.stop()
 	st.start()
 	if c = st.reach(last); c.Readings != 3 || c.MissingReason != "quarantined" {

@@ -97,17 +97,37 @@ func (s *Service) look(sel []*series, from, to int64) (*view, error) {
 
 func (v *view) release() { v.s.layout.RUnlock() }
 
-// setSuspectsAside sets files aside that a query found damaged.
+// setSuspectsAside sets files aside that a query found damaged, if they still
+// are: meanwhile a new file may stand in the place of the damaged one.
 func (s *Service) setSuspectsAside() {
 	for _, p := range s.parts.all() {
-		if p.suspect.Load() {
-			s.layout.Lock()
-			if p.suspect.Swap(false) {
-				s.setAside(p, errors.New("a query found it damaged"))
-			}
-			s.layout.Unlock()
+		if !p.suspect.Load() {
+			continue
 		}
+		s.layout.Lock()
+		if p.suspect.Swap(false) {
+			if err := p.check(); damaged(err) || errors.Is(err, errUnsound) {
+				s.setAside(p, err)
+			}
+		}
+		s.layout.Unlock()
 	}
+}
+
+// check has SQLite look through the file.
+func (p *partition) check() error {
+	db, err := p.conn()
+	if err != nil {
+		return err
+	}
+	var result string
+	if err := db.QueryRow(`PRAGMA quick_check(1)`).Scan(&result); err != nil {
+		return err
+	}
+	if result != "ok" {
+		return fmt.Errorf("%w: %s", errUnsound, result)
+	}
+	return nil
 }
 
 // appendRange appends copies of the runs of b that lie in the range.
@@ -196,7 +216,7 @@ func (v *view) chunks(ctx context.Context, p *partition, ser *series, hour int64
 		return nil, err
 	}
 	lo, _ := hourBounds(hour)
-	rows, err := db.QueryContext(ctx, `SELECT boot, body FROM chunk WHERE series=? AND t0>=? AND t0<? AND t1>=? AND pos<=?`,
+	rows, err := db.QueryContext(ctx, `SELECT boot, body FROM chunk WHERE series=? AND t0>=? AND t0<? AND t1>=? AND pos<=? ORDER BY pos, k`,
 		ser.id, lo, to, from, int64(v.flushed))
 	if err != nil {
 		return nil, fmt.Errorf("data: read %s: %w", p.path, err)
