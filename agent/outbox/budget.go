@@ -58,9 +58,15 @@ func (o *Outbox) makeRoom() {
 	if err := os.Remove(o.path(reserveName)); err == nil {
 		o.reserved = false
 	}
-	if err := o.shed(min(o.cfg.SegmentBytes, max(o.total()/4, 1))); err != nil {
+	if err := o.shed(o.reserveSize() + min(o.cfg.SegmentBytes, o.total()/4)); err != nil {
 		o.log.Debug("outbox could not make room", "dir", o.cfg.Dir, "err", err)
+		return
 	}
+	o.makeReserve() // before what is pending takes the room
+}
+
+func (o *Outbox) reserveSize() int64 {
+	return min(int64(pendingFactor*o.cfg.CommitBytes+reserveMore), o.cfg.Budget/8)
 }
 
 // keepReserve makes the reserve file again once there is room.
@@ -68,8 +74,12 @@ func (o *Outbox) keepReserve() {
 	if o.reserved || time.Now().Before(o.reserveNext) || o.Fault() != nil {
 		return
 	}
+	o.makeReserve()
+}
+
+func (o *Outbox) makeReserve() {
 	o.reserveNext = time.Now().Add(reserveTry)
-	path, size := o.path(reserveName), min(int64(pendingFactor*o.cfg.CommitBytes+reserveMore), o.cfg.Budget/8)
+	path, size := o.path(reserveName), o.reserveSize()
 	if info, err := os.Stat(path); err == nil && info.Size() == size {
 		o.reserved = true
 		return
@@ -90,28 +100,42 @@ func (o *Outbox) keepReserve() {
 
 // shed frees at least need bytes if it can: files put aside first, then the
 // oldest telemetry, then heartbeats, then the rest. The segment being written
-// is the last of each class to be touched.
+// is the last of each class to be touched. What is committed meanwhile does
+// not count against it, or it would chase a gateway that writes fast.
 func (o *Outbox) shed(need int64) error {
-	goal := o.total() - need
-	for o.total() > goal && o.removeAside() {
+	before := o.total()
+	for before-o.total() < need && o.removeAside() {
 	}
+	need -= before - o.total()
 	for c := range classes {
 		o.mu.Lock()
 		segments := append([]*segment(nil), o.segments...)
 		o.mu.Unlock()
 		for _, s := range segments {
-			if o.total() <= goal {
+			if need <= 0 {
 				return nil
 			}
 			if s.level > c {
 				continue
 			}
-			if err := o.strip(s, c); err != nil {
+			size, err := o.sizeOf(s), o.strip(s, c)
+			if err != nil {
 				return err
 			}
+			need -= size - o.sizeOf(s)
 		}
 	}
 	return nil
+}
+
+// sizeOf returns the bytes of a segment, 0 once it is gone.
+func (o *Outbox) sizeOf(s *segment) int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s.gone {
+		return 0
+	}
+	return s.bytes
 }
 
 func (o *Outbox) removeAside() bool {
