@@ -21,6 +21,7 @@ type rig struct {
 	cloud *cloud
 	way   *way
 	agent *agentProcess
+	more  []*cloud // further processes of the cloud
 	life  int // of the agent, from 0
 	said  atomic.Uint64
 	hush  context.CancelFunc // ends the watching of agent
@@ -73,6 +74,9 @@ func (r *rig) drain(limit time.Duration) (head uint64) {
 	until(r.t, limit, "the outbox is drained", func() bool {
 		r.agent.mustRun()
 		r.cloud.mustRun()
+		for _, c := range r.more {
+			c.mustRun()
+		}
 		var err error
 		s, err = r.agent.status()
 		if err != nil || !s.Link.Online || s.Outbox.Depth > 0 || s.Outbox.NextSeq-1 != head {

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -161,8 +163,26 @@ func (c *cloud) up(t *testing.T) {
 	t.Helper()
 	until(t, 60*time.Second, "the cloud listens", func() bool {
 		c.mustRun()
-		return dials(c.http) && dials(c.nats)
+		return dials(c.http) && (c.nats == "" || dials(c.nats))
 	})
+}
+
+// metric returns the value of a counter; 0 while the process does not answer.
+func (c *cloud) metric(name string) float64 {
+	client := http.Client{Timeout: 10 * time.Second}
+	r, err := client.Get("http://" + c.http + "/metrics")
+	if err != nil {
+		return 0
+	}
+	defer r.Body.Close()
+	lines := bufio.NewScanner(r.Body)
+	for lines.Scan() {
+		if rest, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			v, _ := strconv.ParseFloat(rest, 64) // no number: 0
+			return v
+		}
+	}
+	return 0
 }
 
 // get asks the API.
