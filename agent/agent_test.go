@@ -132,6 +132,12 @@ func TestStartAndStop(t *testing.T) {
 	for range 2 {
 		stop := start(t, cfg)
 		waitStatus(t, cfg, "two polls", func(s *control.Status) bool { return s.Buses[0].Good >= 4 })
+		most := uint64(0) // what is counted from heartbeat to heartbeat starts anew
+		waitStatus(t, cfg, "a heartbeat", func(s *control.Status) bool {
+			most = max(most, s.Buses[0].Good)
+			return s.Buses[0].Good < most
+		})
+		waitStatus(t, cfg, "polls behind it", func(s *control.Status) bool { return s.Buses[0].Good >= 4 })
 		if err := stop(); err != nil {
 			t.Fatalf("stop: %v", err)
 		}
