@@ -22,7 +22,7 @@ type rig struct {
 	way   *way
 	agent *agentProcess
 	more  []*cloud // further processes of the cloud
-	life  int // of the agent, from 0
+	life  int      // of the agent, from 0
 	said  atomic.Uint64
 	hush  context.CancelFunc // ends the watching of agent
 	seen  *promised
