@@ -57,8 +57,12 @@ func (s *Service) queryCount(ctx context.Context, q contract.CountQuery) (contra
 	if to == 0 {
 		to = math.MaxInt64
 	}
-	sel, known := s.catalog.choose(q.Site, q.Gateway, nil)
-	v, counts, err := s.lookCounts(sel, from, to)
+	var sel []*series
+	var known bool
+	v, counts, err := s.lookCounts(func() []*series {
+		sel, known = s.catalog.choose(q.Site, q.Gateway, nil)
+		return sel
+	}, from, to)
 	if err != nil {
 		return contract.CountResult{}, err
 	}
@@ -91,19 +95,20 @@ type edge struct {
 
 // lookCounts takes a view without readings, and with it, at the same position,
 // the counts.
-func (s *Service) lookCounts(sel []*series, from, to int64) (*view, counts, error) {
-	gws := map[int64]bool{}
-	for _, ser := range sel {
-		gws[ser.gateway.id] = true
-	}
+func (s *Service) lookCounts(pick func() []*series, from, to int64) (*view, counts, error) {
 	var c counts
-	v, err := s.look(nil, 0, 0)
+	v, err := s.look(nothing, 0, 0)
 	if err != nil {
 		return nil, c, err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	v.flushed, v.fresh, v.parts = s.flushed, s.freshness(time.Now()), s.parts.all()
+	sel := pick()
+	gws := map[int64]bool{}
+	for _, ser := range sel {
+		gws[ser.gateway.id] = true
+	}
 	clear(v.moved)
 	for k := range s.moved {
 		v.moved[k] = true
@@ -145,13 +150,16 @@ func (s *Service) querySeries(ctx context.Context, q contract.SeriesQuery) (cont
 	if err != nil {
 		return contract.SeriesResult{}, err
 	}
+	s.mu.RLock()
+	fresh := s.freshness(time.Now()) // before the series are chosen: they include all up to there
+	s.mu.RUnlock()
 	sel, known := s.catalog.choose(q.Site, q.Gateway, nil)
 	all := sel
 	sel = sel[:min(len(sel), limit)]
 	if err := s.findNewest(ctx, sel); err != nil {
 		return contract.SeriesResult{}, err
 	}
-	r := contract.SeriesResult{Series: make([]contract.Series, 0, len(sel))}
+	r := contract.SeriesResult{Freshness: fresh, Series: make([]contract.Series, 0, len(sel))}
 	s.mu.RLock()
 	s.catalog.mu.RLock()
 	for _, ser := range sel {
@@ -163,7 +171,6 @@ func (s *Service) querySeries(ctx context.Context, q contract.SeriesQuery) (cont
 		}
 		r.Series = append(r.Series, out)
 	}
-	r.Freshness = s.freshness(time.Now())
 	s.catalog.mu.RUnlock()
 	s.mu.RUnlock()
 	s.explain(&r.Freshness, known, sel, q.Site, len(sel) == 0, 0, 0)
@@ -187,7 +194,7 @@ func (s *Service) findNewest(ctx context.Context, sel []*series) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	v, err := s.look(nil, 0, 0)
+	v, err := s.look(nothing, 0, 0)
 	if err != nil {
 		return err
 	}

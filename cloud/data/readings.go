@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 
@@ -68,16 +69,20 @@ func (s *Service) queryReadings(ctx context.Context, q contract.ReadingsQuery) (
 	if p.to == 0 {
 		p.to = math.MaxInt64
 	}
-	sel, known := s.catalog.choose(q.Site, q.Gateway, q.Points)
-	rest := sel
 	var at cursor
 	if q.Cursor != "" {
 		if at, err = parseCursor(q.Cursor); err != nil {
 			return none, err
 		}
+	}
+	var sel, rest []*series
+	var known bool
+	pick := func() []*series {
+		sel, known = s.catalog.choose(q.Site, q.Gateway, q.Points)
 		rest = slices.DeleteFunc(slices.Clone(sel), func(ser *series) bool {
-			return cmp.Or(cmp.Compare(ser.gateway.addr.Name, at.Gateway), cmp.Compare(ser.point, at.Point)) < 0
+			return q.Cursor != "" && cmp.Or(cmp.Compare(ser.gateway.addr.Name, at.Gateway), cmp.Compare(ser.point, at.Point)) < 0
 		})
+		return rest
 	}
 	from, to := p.from, p.to
 	if width != 0 { // an open hour is rolled up as a whole
@@ -86,7 +91,7 @@ func (s *Service) queryReadings(ctx context.Context, q contract.ReadingsQuery) (
 			to = (floorDiv(to-1, hourMs) + 1) * hourMs
 		}
 	}
-	v, err := s.look(rest, from, to)
+	v, err := s.look(pick, from, to)
 	if err != nil {
 		return none, err
 	}
@@ -111,6 +116,10 @@ func (s *Service) queryReadings(ctx context.Context, q contract.ReadingsQuery) (
 	}
 	p.result.Freshness = v.fresh
 	s.explain(&p.result.Freshness, known, sel, q.Site, len(p.result.Readings)+len(p.result.Rollups) == 0, q.FromMs, q.ToMs)
+	if len(v.damaged) > 0 {
+		p.result.MissingReason = "quarantined"
+		p.result.MissingText = fmt.Sprintf("%d chunks are damaged and were left out, the first in raw file %s; the lake may hold their readings.", len(v.damaged), v.damaged[0])
+	}
 	return p.result, nil
 }
 

@@ -101,9 +101,10 @@ type cell struct {
 
 // replacement is chunks of a series that one merged chunk replaces.
 type replacement struct {
-	series *series
-	old    []chunkKey
-	merged []mergedChunk
+	series  *series
+	old     []chunkKey
+	damaged []chunkKey // they stay, and are not met again
+	merged  []mergedChunk
 }
 
 type chunkKey struct{ t0, pos, k int64 }
@@ -132,7 +133,7 @@ func (s *Service) seal(ctx context.Context, k sealKey) error {
 	}
 	path := filepath.Join(s.cfg.Dir, "lake", filepath.FromSlash(file))
 	w := &sealing{s: s, key: k, counted: map[int64]int64{}}
-	if w.view, err = s.look(sel, lo, hi+1); err != nil {
+	if w.view, err = s.look(func() []*series { return sel }, lo, hi+1); err != nil {
 		return err
 	}
 	w.part, err = lake.Create(path)
@@ -212,6 +213,9 @@ func (w *sealing) gatherSeries(ctx context.Context, ser *series) error {
 	r := replacement{series: ser}
 	fresh, sealed, pos, err := w.chunksOf(ctx, ser, lo, hi, &r)
 	if err != nil || len(fresh) == 0 {
+		if len(r.damaged) > 0 {
+			w.replace = append(w.replace, r)
+		}
 		return err
 	}
 	merged := chunk.Merge(fresh)
@@ -251,21 +255,25 @@ func (w *sealing) chunksOf(ctx context.Context, ser *series, lo, hi int64, r *re
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	rows, err := db.QueryContext(ctx, `SELECT t0, pos, k, level, body FROM chunk WHERE series=? AND t0>=? AND t0<=? AND pos<=? ORDER BY pos, k`, ser.id, lo, hi, int64(w.view.flushed))
+	rows, err := db.QueryContext(ctx, `SELECT t0, pos, k, level, n, body FROM chunk WHERE series=? AND t0>=? AND t0<=? AND pos<=? AND level<2 ORDER BY pos, k`, ser.id, lo, hi, int64(w.view.flushed))
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("data: read %s: %w", p.path, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var k chunkKey
-		var level int
+		var level, n int64
 		var body []byte
-		if err := rows.Scan(&k.t0, &k.pos, &k.k, &level, &body); err != nil {
+		if err := rows.Scan(&k.t0, &k.pos, &k.k, &level, &n, &body); err != nil {
 			return nil, nil, 0, fmt.Errorf("data: read %s: %w", p.path, err)
 		}
 		b, err := chunk.Decode(body)
 		if err != nil {
-			return nil, nil, 0, fmt.Errorf("data: %s, point %s: %w", p.path, ser.point, err)
+			w.s.cfg.Log.Error("a chunk is damaged; it is left out of the lake and of roll-ups", "file", p.path, "point", ser.point, "readings", n, "err", err)
+			if r.damaged = append(r.damaged, k); level == 0 {
+				w.counted[ser.gateway.id] += n
+			}
+			continue
 		}
 		if level > 0 {
 			sealed = append(sealed, b)
@@ -379,6 +387,11 @@ func (w *sealing) swapChunks(tx *sql.Tx) error {
 	for _, r := range w.replace {
 		for _, k := range r.old {
 			if _, err := del.Exec(r.series.id, k.t0, k.pos, k.k); err != nil {
+				return err
+			}
+		}
+		for _, k := range r.damaged {
+			if _, err := tx.Exec(`UPDATE chunk SET level=2 WHERE series=? AND t0=? AND pos=? AND k=?`, r.series.id, k.t0, k.pos, k.k); err != nil {
 				return err
 			}
 		}

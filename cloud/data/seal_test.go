@@ -191,3 +191,31 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 		t.Errorf("after a restart: %+v", c)
 	}
 }
+
+// A chunk that is damaged inside a sound file costs its own readings only.
+func TestADamagedChunkIsLeftOut(t *testing.T) {
+	st := newStation(t, Config{FlushInterval: 2 * time.Millisecond, SealInterval: time.Hour})
+	f := newFeed(t, st.bus.JetStream(), protocol.Point{Name: "a.v"}, protocol.Point{Name: "a.w"})
+	base := (floorDiv(time.Now().UnixMilli(), hourMs) - 3) * hourMs
+	last := publish(t, st.bus.JetStream(), gw, f.message([]int64{base, base + 1}, append(one(1), one(2)...), append(one(3), one(4)...)))
+	st.reach(last)
+	st.stop()
+	db, err := openDB(st.dir+"/data/raw/"+time.UnixMilli(base).UTC().Format(time.DateOnly)+".db", "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`UPDATE chunk SET body=x'10ff' WHERE series=1`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st.cfg = quickSeals()
+	st.cfg.Dir, st.cfg.Log = st.dir+"/data", st.log
+	st.start()
+	until(t, "the sound readings in the lake", func() bool { return len(lakeRows(t, st.dir+"/data")) == 2 })
+	r := ask[contract.ReadingsResult](t, st, contract.ReqReadings, contract.ReadingsQuery{Site: "plant"})
+	if len(r.Readings) != 2 || r.Readings[0].Point != "a.w" || r.MissingReason != "quarantined" || !strings.Contains(r.MissingText, "a.v") {
+		t.Errorf("%+v", r)
+	}
+}

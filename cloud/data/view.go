@@ -25,6 +25,7 @@ type view struct {
 	heads   map[*series][]chunk.Block
 	waiting map[*series][]chunk.Block // of heads, what waits for a clock: its times are the raw ones
 	parts   []*partition
+	damaged []string // chunks that do not decode, by file and point
 }
 
 // freshness says how far an answer reaches. The caller holds mu.
@@ -57,9 +58,10 @@ func (s *Service) queryFailed(p *partition, err error) error {
 	return err
 }
 
-// look takes a view with the head's readings of the given series from from to
-// to, not included.
-func (s *Service) look(sel []*series, from, to int64) (*view, error) {
+// look takes a view with the head's readings of the series that pick names,
+// from from to to, not included. pick is called at the view's position, so that
+// no series which an entry has just made is left out.
+func (s *Service) look(pick func() []*series, from, to int64) (*view, error) {
 	s.setSuspectsAside()
 	if err := s.loadAll(); err != nil {
 		return nil, err
@@ -79,7 +81,7 @@ func (s *Service) look(sel []*series, from, to int64) (*view, error) {
 	for k := range s.moved {
 		v.moved[k] = true
 	}
-	for _, ser := range sel {
+	for _, ser := range pick() {
 		for _, blocks := range [...][]*headBlock{ser.flushing, ser.head} {
 			for _, b := range blocks {
 				if b.boot == 0 {
@@ -94,6 +96,9 @@ func (s *Service) look(sel []*series, from, to int64) (*view, error) {
 	}
 	return v, nil
 }
+
+// nothing picks no series.
+func nothing() []*series { return nil }
 
 func (v *view) release() { v.s.layout.RUnlock() }
 
@@ -233,7 +238,8 @@ func (v *view) chunks(ctx context.Context, p *partition, ser *series, hour int64
 		}
 		b, err := chunk.Decode(body)
 		if err != nil {
-			return nil, fmt.Errorf("data: %s, point %s: %w", p.path, ser.point, err)
+			v.damaged = append(v.damaged, p.name+" point "+ser.point)
+			continue
 		}
 		if boot != 0 {
 			b.Aux = nil // the times are the raw ones
