@@ -66,3 +66,24 @@ func BenchmarkCommit(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkLarge is 100 messages of 64 KiB, appended as fast as the outbox
+// takes them, until the last is committed.
+func BenchmarkLarge(b *testing.B) {
+	o, end := start(b, Config{Dir: b.TempDir()})
+	defer end()
+	m := event(64 << 10)
+	for b.Loop() {
+		var last *Ticket
+		for i := range 100 {
+			t, err := o.Append(b.Context(), m, nil, i == 99)
+			if err != nil {
+				b.Fatal(err)
+			}
+			last = t
+		}
+		if err := last.Wait(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -16,5 +16,16 @@
 // It never deletes what is not acknowledged without naming it, never starts
 // over, and never refuses to open because of what its files hold.
 //
+// What it costs (BenchmarkCommit, one message of 100 readings in a commit of
+// its own, pages of 4096 bytes; Linux 6.18, ext4):
+//
+//	message    written a commit    on disk a message
+//	330 B      10,970 B            379 B
+//	420 B      11,010 B            461 B
+//
+// With the plain shape, one record a key in one bucket, it was 32,600 B and
+// 461 B; with pages of 1024 bytes 16,600 B and 527 B. BenchmarkLarge: 100 messages
+// of 64 KiB are committed in 10 ms.
+//
 // Next on the path: [tidemark/agent/link.Link].
 package outbox

@@ -37,6 +37,8 @@ type Outbox struct {
 
 	reserved    bool // the reserve file is there
 	reserveNext time.Time
+	repairNext  time.Time
+	repairErr   string // of the last repair, so that it is logged once
 	noSync      bool   // for the test that shows that flushing matters
 	reserveStep uint64 // how far ahead saveMeta reserves seqs
 	reservedAt  time.Time

@@ -137,3 +137,42 @@ func TestSecondAgent(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// TestSchema: a schema is there as long as a message that names it, over
+// segments, restarts, and after damage.
+func TestSchema(t *testing.T) {
+	schema, err := protocol.NewSchema([]protocol.Point{{Name: "boiler.temperature", Unit: "Cel"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := small(t.TempDir())
+	o, end := start(t, cfg)
+	m := event(50)
+	m.Type = protocol.TypeTelemetry
+	tk, err := o.Append(t.Context(), m, schema, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tk.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	appendN(t, o, 300, 400)
+	end()
+	o, end = start(t, cfg)
+	defer end()
+	if got := o.Schema(schema.ID()); got == nil || string(got.Encoded()) != string(schema.Encoded()) {
+		t.Fatalf("after a restart: %v", got)
+	}
+	if o.Schema(protocol.SchemaID{1}) != nil {
+		t.Error("a schema that nobody gave is known")
+	}
+	o.mu.Lock()
+	first := o.segments[0]
+	clear(o.schemas)
+	o.mu.Unlock()
+	o.suspect(first, errors.New("said by the test"))
+	settle(t, o)
+	if o.Schema(schema.ID()) == nil {
+		t.Error("not there after a repair")
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -20,6 +21,9 @@ const maxAside = 16 // damaged files kept for inspection
 // the segment changes; after a crash in between, the repair begins anew and
 // finds that everything missing is named already.
 func (o *Outbox) repair() {
+	if time.Now().Before(o.repairNext) {
+		return
+	}
 	o.mu.Lock()
 	var bad []*segment
 	for _, s := range o.segments {
@@ -30,9 +34,14 @@ func (o *Outbox) repair() {
 	o.mu.Unlock()
 	for _, s := range bad {
 		if err := o.repairOne(s); err != nil {
-			o.note(err)
+			if text := err.Error(); text != o.repairErr {
+				o.log.Error("outbox cannot repair a damaged segment yet, trying again", "path", s.path, "err", err)
+				o.repairErr = text
+			}
+			o.repairNext = time.Now().Add(retryMax)
 			return
 		}
+		o.repairErr = ""
 	}
 }
 

@@ -13,6 +13,7 @@ type salvaged struct {
 	epoch    uint64
 	messages map[uint64]found // by seq
 	schemas  map[protocol.SchemaID][]byte
+	work     int // bytes of values that may still be looked at
 }
 
 type found struct {
@@ -45,17 +46,22 @@ func scanFile(path string) *salvaged {
 // maxElements is more than a page of ours can hold.
 const maxElements = 1 << 12
 
+// scanFactor bounds the scan of a file whose elements all point at the same
+// bytes. In a file of ours every byte is looked at about twice.
+const scanFactor = 16
+
 // scan reads leaf pages at every multiple of 512 bytes, the smallest page. It
 // goes by the elements, not by what the page's header says of itself, since
 // that may be what is damaged; checksums tell what is real.
 func (s *salvaged) scan(data []byte) {
-	for at := 0; at+pageHeader+elemSize <= len(data); at += 512 {
+	s.work = scanFactor*len(data) + maxValue
+	for at := 0; at+pageHeader+elemSize <= len(data) && s.work > 0; at += 512 {
 		h := data[at:]
 		count := int(native.Uint16(h[10:]))
 		if native.Uint16(h[8:]) != leafPage || count > maxElements {
 			count = 0
 		}
-		for i := 0; i < maxElements && (s.element(h, i) || i < count); i++ {
+		for i := 0; i < maxElements && s.work > 0 && (s.element(h, i) || i < count); i++ {
 		}
 	}
 }
@@ -72,11 +78,13 @@ func (s *salvaged) element(h []byte, i int) bool {
 	pos, klen, vlen := uint64(native.Uint32(e[4:])), uint64(native.Uint32(e[8:])), uint64(native.Uint32(e[12:]))
 	start := at + pos
 	if native.Uint32(e) == bucketElem {
+		s.inline(h, start, klen, vlen)
 		return true
 	}
 	if klen != 8 || pos < elemSize || vlen > maxValue || start+klen+vlen > uint64(len(h)) {
 		return false
 	}
+	s.work -= int(vlen)
 	key, value := h[start:start+8], h[start+8:start+8+vlen]
 	eachRecord(binary.BigEndian.Uint64(key), value, func(seq uint64, record []byte) bool {
 		if run, data, ok := decodeRecord(seqKey(seq), record); ok {
@@ -85,6 +93,24 @@ func (s *salvaged) element(h []byte, i int) bool {
 		return true
 	})
 	return true
+}
+
+// inline reads a bucket that is so small that bbolt keeps its page in the
+// element itself, behind 16 bytes: often that of the schemas.
+func (s *salvaged) inline(h []byte, start, klen, vlen uint64) {
+	const header = 16
+	if klen > 16 || vlen < header+pageHeader || vlen > maxValue || start+klen+vlen > uint64(len(h)) {
+		return
+	}
+	in := h[start+klen+header : start+klen+vlen]
+	s.work -= len(in)
+	count := min(int(native.Uint16(in[10:])), maxElements)
+	for i := 0; i < count && s.work > 0; i++ {
+		if at := pageHeader + i*elemSize; at+elemSize > len(in) || native.Uint32(in[at:]) == bucketElem {
+			return // buckets of ours hold none
+		}
+		s.element(in, i)
+	}
 }
 
 // keep takes a record whose checksum is right.
