@@ -29,7 +29,8 @@ build: ## the three programs, into bin/
 
 .PHONY: demo
 demo: ## a cloud and two sites on this machine; Ctrl-C ends all of it
-	@go run -buildvcs=false ./test/demo
+	@go build -buildvcs=false -o build/tidemark-demo ./test/demo
+	@exec build/tidemark-demo
 
 .PHONY: setup
 setup: ## install the Debian packages that the tests need
