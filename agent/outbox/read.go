@@ -2,6 +2,9 @@ package outbox
 
 import (
 	"encoding/binary"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
 
 	"tidemark/protocol"
 )
@@ -111,4 +114,93 @@ func (o *Outbox) suspect(s *segment, err error) {
 	if !known {
 		o.kick()
 	}
+}
+
+// read calls visit for the records of seqs from..to in order.
+func (s *segment) read(from, to uint64, visit func(seq uint64, run uint64, data []byte) (bool, error)) error {
+	s.use.RLock()
+	defer s.use.RUnlock()
+	if s.gone {
+		return nil
+	}
+	if s.db != nil {
+		return guard(func() error { return s.readBolt(from, s.records(from, to, visit)) })
+	}
+	p, err := openPages(s.path)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	done := false
+	each := s.records(from, to, visit)
+	err = p.scan(messagesBucket, seqKey(from), func(key, value []byte) (bool, error) {
+		more, err := each(key, value)
+		done = !more
+		return more, err
+	})
+	if err != nil || done {
+		return err
+	}
+	return p.hot(each)
+}
+
+// records returns a function that takes blocks and calls visit for those of
+// their records that are in from..to.
+func (s *segment) records(from, to uint64, visit func(seq uint64, run uint64, data []byte) (bool, error)) func(key, value []byte) (bool, error) {
+	return func(key, value []byte) (more bool, err error) {
+		if len(key) != 8 {
+			return false, &DamageError{Path: s.path, Reason: "a key that is no seq"}
+		}
+		more = true
+		whole := eachRecord(seqOf(key), value, func(seq uint64, record []byte) bool {
+			if seq < from {
+				return true
+			}
+			if more = seq <= to; !more {
+				return false
+			}
+			run, data, ok := decodeRecord(seqKey(seq), record)
+			if !ok {
+				err = &DamageError{Path: s.path, Reason: fmt.Sprintf("the checksum of message %d is wrong", seq)}
+				return false
+			}
+			more, err = visit(seq, run, data)
+			return more && err == nil
+		})
+		if err == nil && !whole {
+			err = &DamageError{Path: s.path, Reason: fmt.Sprintf("the lengths in the block of message %d are wrong", seqOf(key))}
+		}
+		return more && err == nil, err
+	}
+}
+
+func (s *segment) readBolt(from uint64, each func(key, value []byte) (bool, error)) error {
+	return s.db.View(func(tx *bolt.Tx) error {
+		c := tx.Bucket(messagesBucket).Cursor()
+		k, v := c.Seek(seqKey(from))
+		if k == nil {
+			k, v = c.Last()
+		} else if seqOf(k) > from {
+			if pk, pv := c.Prev(); pk != nil {
+				k, v = pk, pv
+			} else {
+				k, v = c.First()
+			}
+		}
+		for ; k != nil; k, v = c.Next() {
+			if more, err := each(k, v); err != nil || !more {
+				return err
+			}
+		}
+		c = tx.Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			if v == nil { // a bucket
+				continue
+			}
+			if more, err := each(k, v); err != nil || !more {
+				return err
+			}
+		}
+		return nil
+	})
 }

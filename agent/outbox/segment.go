@@ -46,26 +46,6 @@ type active struct {
 	tail
 }
 
-// tail is the end of the active segment as it is on the disk.
-type tail struct {
-	hot      []hotRecord
-	hotBytes int
-	block    []byte // of the last block
-	blockKey uint64 // 0 if there is none
-	blockEnd uint64 // its last seq
-}
-
-type hotRecord struct {
-	seq   uint64
-	value []byte
-}
-
-func hotLimit(page int) int { return page - pageHeader - 2*(elemSize+1+16) }
-
-// blockLimit: two blocks make 16 + 2*(16+8+limit) bytes, which must stay under
-// two pages, since bbolt takes one more for a node that fills them exactly.
-func blockLimit(page int) int { return page - 33 }
-
 func segmentName(first uint64) string { return fmt.Sprintf("seg-%016x.db", first) }
 
 const (
@@ -192,32 +172,6 @@ func (o *Outbox) reopen(seg *segment) error {
 	return nil
 }
 
-// readTail reads the hot messages and the last block of a segment.
-func readTail(path string) (t tail, err error) {
-	p, err := openPages(path)
-	if err != nil {
-		return t, err
-	}
-	defer p.close()
-	err = p.scan(messagesBucket, seqKey(^uint64(0)), func(key, value []byte) (bool, error) {
-		t.blockKey, t.block = seqOf(key), append([]byte(nil), value...)
-		eachRecord(t.blockKey, value, func(seq uint64, _ []byte) bool { t.blockEnd = seq; return true })
-		return true, nil
-	})
-	if err == nil {
-		err = p.hot(func(key, value []byte) (bool, error) {
-			t.add(seqOf(key), append([]byte(nil), value...))
-			return true, nil
-		})
-	}
-	return t, err
-}
-
-func (t *tail) add(seq uint64, value []byte) {
-	t.hot = append(t.hot[:len(t.hot):len(t.hot)], hotRecord{seq, value})
-	t.hotBytes += elemSize + 8 + len(value)
-}
-
 // write puts a batch into the active segment and flushes it. It returns the
 // bytes that the segment then has in use.
 func (o *Outbox) write(batch []*Ticket) (size int64, err error) {
@@ -266,48 +220,6 @@ func putSchemas(tx *bolt.Tx, have map[protocol.SchemaID]bool, batch []*Ticket) (
 	return added, nil
 }
 
-// put adds a batch to the hot messages, or moves it with them into blocks if
-// they do not fit the root's page any more. A tail that failed is thrown away.
-func (t *tail) put(tx *bolt.Tx, run uint64, batch []*Ticket, limit int) (moved bool, err error) {
-	root := tx.Cursor().Bucket() // the root bucket itself, which a Tx does not offer otherwise
-	root.FillPercent = 1
-	n := len(t.hot)
-	for _, ticket := range batch {
-		key := seqKey(ticket.seq)
-		t.add(ticket.seq, appendRecord(nil, key, run, ticket.data))
-	}
-	if t.hotBytes <= limit {
-		for _, h := range t.hot[n:] {
-			if err := root.Put(seqKey(h.seq), h.value); err != nil {
-				return false, err
-			}
-		}
-		return false, nil
-	}
-	for _, h := range t.hot[:n] {
-		if err := root.Delete(seqKey(h.seq)); err != nil {
-			return false, err
-		}
-	}
-	m := tx.Bucket(messagesBucket)
-	m.FillPercent = 1
-	full := blockLimit(limit + pageHeader + 2*(elemSize+1+16))
-	t.block = append([]byte(nil), t.block...)
-	for i, h := range t.hot {
-		if t.blockKey == 0 || h.seq != t.blockEnd+1 || len(t.block)+len(h.value) > full {
-			t.blockKey, t.block = h.seq, nil
-		}
-		t.block, t.blockEnd = append(t.block, h.value...), h.seq
-		if i+1 == len(t.hot) || t.hot[i+1].seq != h.seq+1 || len(t.block)+len(t.hot[i+1].value) > full {
-			if err := m.Put(seqKey(t.blockKey), t.block); err != nil {
-				return false, err
-			}
-		}
-	}
-	t.hot, t.hotBytes = nil, 0
-	return true, nil
-}
-
 // sealActive closes the active segment. The slack behind its last page is cut off.
 func (o *Outbox) sealActive() error {
 	if o.active == nil {
@@ -352,95 +264,6 @@ func shrink(path string, size int64) error {
 		return err
 	}
 	return f.Sync()
-}
-
-// read calls visit for the records of seqs from..to in order.
-func (s *segment) read(from, to uint64, visit func(seq uint64, run uint64, data []byte) (bool, error)) error {
-	s.use.RLock()
-	defer s.use.RUnlock()
-	if s.gone {
-		return nil
-	}
-	if s.db != nil {
-		return guard(func() error { return s.readBolt(from, s.records(from, to, visit)) })
-	}
-	p, err := openPages(s.path)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	done := false
-	each := s.records(from, to, visit)
-	err = p.scan(messagesBucket, seqKey(from), func(key, value []byte) (bool, error) {
-		more, err := each(key, value)
-		done = !more
-		return more, err
-	})
-	if err != nil || done {
-		return err
-	}
-	return p.hot(each)
-}
-
-// records returns a function that takes blocks and calls visit for those of
-// their records that are in from..to.
-func (s *segment) records(from, to uint64, visit func(seq uint64, run uint64, data []byte) (bool, error)) func(key, value []byte) (bool, error) {
-	return func(key, value []byte) (more bool, err error) {
-		if len(key) != 8 {
-			return false, &DamageError{Path: s.path, Reason: "a key that is no seq"}
-		}
-		more = true
-		whole := eachRecord(seqOf(key), value, func(seq uint64, record []byte) bool {
-			if seq < from {
-				return true
-			}
-			if more = seq <= to; !more {
-				return false
-			}
-			run, data, ok := decodeRecord(seqKey(seq), record)
-			if !ok {
-				err = &DamageError{Path: s.path, Reason: fmt.Sprintf("the checksum of message %d is wrong", seq)}
-				return false
-			}
-			more, err = visit(seq, run, data)
-			return more && err == nil
-		})
-		if err == nil && !whole {
-			err = &DamageError{Path: s.path, Reason: fmt.Sprintf("the lengths in the block of message %d are wrong", seqOf(key))}
-		}
-		return more && err == nil, err
-	}
-}
-
-func (s *segment) readBolt(from uint64, each func(key, value []byte) (bool, error)) error {
-	return s.db.View(func(tx *bolt.Tx) error {
-		c := tx.Bucket(messagesBucket).Cursor()
-		k, v := c.Seek(seqKey(from))
-		if k == nil {
-			k, v = c.Last()
-		} else if seqOf(k) > from {
-			if pk, pv := c.Prev(); pk != nil {
-				k, v = pk, pv
-			} else {
-				k, v = c.First()
-			}
-		}
-		for ; k != nil; k, v = c.Next() {
-			if more, err := each(k, v); err != nil || !more {
-				return err
-			}
-		}
-		c = tx.Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			if v == nil { // a bucket
-				continue
-			}
-			if more, err := each(k, v); err != nil || !more {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // schema looks a schema up in the segment; nil if it is not there.
