@@ -54,9 +54,8 @@ func (d *Disk) Close() error {
 	if err != nil {
 		err = errors.Join(err, unix.Unmount(d.dir, unix.MNT_DETACH))
 	}
-	d.dev.Close()
-	<-d.done
-	return err
+	<-d.done // the kernel ends the connection with the unmount
+	return errors.Join(err, d.dev.Close())
 }
 
 // Record begins the recording: what the disk holds now is safe.
