@@ -30,6 +30,7 @@ type tally struct {
 	seen                 map[key]bool
 	firstQueuedMs        int64 // telemetry
 	lastCommittedUs      int64
+	lastSequence         uint64 // in the stream, of telemetry
 	ages                 []age
 }
 
@@ -87,7 +88,7 @@ func (t *tally) add(e *stream.Entry, lookup protocol.LookupSchema) error {
 		if t.firstQueuedMs == 0 {
 			t.firstQueuedMs = m.Time
 		}
-		t.lastCommittedUs = e.CommittedUs
+		t.lastCommittedUs, t.lastSequence = e.CommittedUs, e.Sequence
 		for p := range tel.Columns {
 			tag, ok := dataset.ByName[dataset.Site+"/"+slashed(tel.Schema.Points[p].Name)]
 			if !ok {

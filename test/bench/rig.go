@@ -233,15 +233,24 @@ func (b *bench) scratch(name string) (string, error) {
 	return os.MkdirTemp(b.dir, name+"-")
 }
 
-func diskBytes(dir string) (n int64, err error) {
+// reserve is the file by which an outbox holds room for a full disk: of one
+// size, whatever the outbox holds.
+const reserve = "outbox.reserve"
+
+// diskBytes returns what the files of a folder take, and the reserve besides.
+func diskBytes(dir string) (n, held int64, err error) {
 	err = filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
 		if err != nil || info.IsDir() {
 			return err
 		}
+		if info.Name() == reserve {
+			held = info.Size()
+			return nil
+		}
 		n += info.Sys().(*syscall.Stat_t).Blocks * 512
 		return nil
 	})
-	return n, err
+	return n, held, err
 }
 
 func mib(n uint64) float64 { return float64(n) / (1 << 20) }

@@ -9,7 +9,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"tidemark/cloud/contract"
+	"tidemark/protocol"
 )
 
 // size weighs the agent.
@@ -51,7 +57,7 @@ func (b *bench) stored(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.report.add("stored_readings_per_s", float64(b.readings)/on.after.Seconds())
+	b.report.add("stored_readings_per_s", float64(b.readings)/on.stored.Seconds())
 	b.report.add("ledger_cost_pct", (on.cloudCPU.Seconds()-off.cloudCPU.Seconds())/off.cloudCPU.Seconds()*100)
 	return nil
 }
@@ -73,7 +79,7 @@ const benchRules = `rules:
 // outcome is one replay, measured.
 type outcome struct {
 	stream             time.Duration // first reading queued to last committed in the stream
-	after              time.Duration // first reading queued to the condition met
+	stored             time.Duration // first reading queued to the last on disk in the warehouse
 	agentCPU, cloudCPU time.Duration
 }
 
@@ -97,6 +103,11 @@ func (b *bench) replayAll(ctx context.Context, cloudArgs []string, met func(cont
 	if err != nil {
 		return o, err
 	}
+	marks, err := listen(cloud.nats)
+	if err != nil {
+		return o, err
+	}
+	defer marks.conn.Close()
 	agent, err := b.agent(ctx, profile, filepath.Join(dir, "agent"), cloud.mqtt)
 	if err != nil {
 		return o, err
@@ -109,7 +120,6 @@ func (b *bench) replayAll(ctx context.Context, cloudArgs []string, met func(cont
 			return o, err
 		}
 	}
-	done := time.Now()
 	if o.agentCPU, o.cloudCPU, err = cpuOf(agent.child, cloud.child); err != nil {
 		return o, err
 	}
@@ -122,8 +132,53 @@ func (b *bench) replayAll(ctx context.Context, cloudArgs []string, met func(cont
 	}
 	t.check(b.report, b.readings)
 	first := time.UnixMilli(t.firstQueuedMs)
-	o.stream, o.after = time.UnixMicro(t.lastCommittedUs).Sub(first), done.Sub(first)
+	o.stream = time.UnixMicro(t.lastCommittedUs).Sub(first)
+	if met != nil {
+		if o.stored, err = marks.stored(ctx, cloud.child, t.lastSequence, first); err != nil {
+			return o, err
+		}
+	}
 	return o, cloud.stop()
+}
+
+// storedMarks hears up to where the data service has its store on disk.
+type storedMarks struct {
+	conn *nats.Conn
+	mu   sync.Mutex
+	all  []contract.HopMark
+}
+
+func listen(natsAddr string) (*storedMarks, error) {
+	conn, err := nats.Connect("nats://" + natsAddr)
+	if err != nil {
+		return nil, err
+	}
+	s := &storedMarks{conn: conn}
+	_, err = conn.Subscribe(contract.SubjectHop+string(protocol.Stored), func(m *nats.Msg) {
+		var mark contract.HopMark
+		if json.Unmarshal(m.Data, &mark) == nil {
+			s.mu.Lock()
+			s.all = append(s.all, mark)
+			s.mu.Unlock()
+		}
+	})
+	return s, err
+}
+
+// stored returns when the store held everything up to a position.
+func (s *storedMarks) stored(ctx context.Context, c *child, through uint64, first time.Time) (d time.Duration, err error) {
+	err = c.until(ctx, 10*time.Millisecond, func() (bool, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, m := range s.all {
+			if m.Through >= through {
+				d = time.UnixMicro(m.TimeUs).Sub(first)
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	return d, err
 }
 
 func cpuOf(agent, cloud *child) (a, c time.Duration, err error) {
