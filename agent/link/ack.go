@@ -18,6 +18,7 @@ func (l *Link) received(p paho.PublishReceived) {
 		l.cfg.Log.Warn("an ack does not decode; it is passed over", "err", err)
 		return
 	}
+	l.hearRefused(a.Refused)
 	if a.Epoch != l.store.Epoch() {
 		return // of an outbox that this gateway had before
 	}
@@ -45,13 +46,18 @@ func (l *Link) apply(a *protocol.Ack, client *paho.Client) {
 			delete(l.schemas, protocol.SchemaID(id))
 		}
 	}
-	for _, b := range l.flight.settle(a.Committed, need) {
+	l.missSchemas(need)
+	done := l.flight.settle(a.Committed, need, l.apart.again)
+	for _, b := range done {
 		d := time.Since(b.at)
 		l.cfg.Hops.Observe(protocol.Received, d)
 		l.stats.ackTime(d)
 		for id := range b.schemas {
 			l.schemas[id] = schemaConfirmed
 		}
+	}
+	if len(done) > 0 {
+		l.hearTaken()
 	}
 	if first {
 		l.stats.setOnline(true)

@@ -16,7 +16,10 @@
 //
 // A PUBACK means only that the broker has a bundle. Only an ack from the
 // receiver reaches [Store.Ack], which is what deletes. A bundle that is not
-// acknowledged in time is sent again.
+// acknowledged in time is sent again. One that the receiver refuses as a whole
+// goes out again in halves until a single message is to blame; that is named as
+// lost, and blocks nothing behind it. A cloud that refuses everything makes the
+// link wait, and costs no message.
 //
 // Next on the path: the receiver, in the cloud.
 package link

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -18,10 +19,13 @@ const (
 
 // sent is a bundle in flight.
 type sent struct {
+	id      []byte // as an ack names it if it was refused
 	seqs    protocol.Set
 	schemas map[protocol.SchemaID]bool
 	bytes   int
 	at      time.Time
+	apart   bool // it was part of one that was refused
+	dropped bool // it holds only a dropped message
 }
 
 // flight is what was sent and not acknowledged, and how much of it there may be.
@@ -45,8 +49,9 @@ func (f *flight) room() bool { return len(f.bundles) == 0 || f.bytes < f.window 
 
 // settle takes the bundles out that are committed, and returns them. When the
 // cloud needs schemas it also takes out those that are committed in part, and
-// those that name such a schema, to be sent again: it has left their messages out.
-func (f *flight) settle(committed protocol.Set, need map[protocol.SchemaID]bool) []*sent {
+// those that name such a schema, calling again for each: it has left their
+// messages out.
+func (f *flight) settle(committed protocol.Set, need map[protocol.SchemaID]bool, again func(*sent)) []*sent {
 	var done []*sent
 	f.keep(func(b *sent) bool {
 		missing := b.seqs.Minus(committed)
@@ -55,15 +60,14 @@ func (f *flight) settle(committed protocol.Set, need map[protocol.SchemaID]bool)
 			f.adapt(time.Since(b.at), b.bytes)
 			return false
 		}
-		if len(need) > 0 && missing.Count() < b.seqs.Count() {
-			return false
-		}
+		lacks := len(need) > 0 && missing.Count() < b.seqs.Count()
 		for id := range b.schemas {
-			if need[id] {
-				return false
-			}
+			lacks = lacks || need[id]
 		}
-		return true
+		if lacks {
+			again(b)
+		}
+		return !lacks
 	})
 	return done
 }
@@ -76,11 +80,24 @@ func (f *flight) adapt(took time.Duration, bytes int) {
 	f.window = min(maxWindow, f.window+bytes)
 }
 
-// expire takes out what was sent before t.
-func (f *flight) expire(t time.Time) (n int) {
+// take takes the bundle with an id out and returns it, nil if it is not in flight.
+func (f *flight) take(id []byte) (found *sent) {
+	f.keep(func(b *sent) bool {
+		if found == nil && bytes.Equal(b.id, id) {
+			found = b
+			return false
+		}
+		return true
+	})
+	return found
+}
+
+// expire takes out what was sent before t, calling again for each.
+func (f *flight) expire(t time.Time, again func(*sent)) (n int) {
 	f.keep(func(b *sent) bool {
 		if b.at.Before(t) {
 			n++
+			again(b)
 			return false
 		}
 		return true
@@ -91,7 +108,10 @@ func (f *flight) expire(t time.Time) (n int) {
 	return n
 }
 
-func (f *flight) clear() { f.keep(func(*sent) bool { return false }) }
+// clear takes all out, calling again for each.
+func (f *flight) clear(again func(*sent)) {
+	f.keep(func(b *sent) bool { again(b); return false })
+}
 
 func (f *flight) keep(want func(*sent) bool) {
 	before := len(f.bundles)

@@ -35,7 +35,7 @@ func TestSettle(t *testing.T) {
 		for _, id := range c.need {
 			need[id] = true
 		}
-		if got := f.settle(c.committed, need); len(got) != c.done || f.seqs.String() != c.left {
+		if got := f.settle(c.committed, need, func(*sent) {}); len(got) != c.done || f.seqs.String() != c.left {
 			t.Errorf("%s: %d settled, %q in flight; want %d, %q", name, len(got), f.seqs.String(), c.done, c.left)
 		}
 		bytes := 0
@@ -53,7 +53,7 @@ func TestExpiredBundlesAreSentAgain(t *testing.T) {
 	f.add(&sent{seqs: set(1, 10), bytes: 100, at: now.Add(-time.Minute)})
 	f.add(&sent{seqs: set(11, 20), bytes: 100, at: now})
 	window := f.window
-	if n := f.expire(now.Add(-ackTimeout)); n != 1 || f.seqs.String() != "11-20" {
+	if n := f.expire(now.Add(-ackTimeout), func(*sent) {}); n != 1 || f.seqs.String() != "11-20" {
 		t.Errorf("%d expired, %s are left in flight", n, f.seqs)
 	}
 	if f.window >= window {
@@ -82,7 +82,7 @@ func TestWindowStaysInItsBounds(t *testing.T) {
 	if f.window != maxWindow || !f.room() {
 		t.Errorf("on a fast link the window is %d, want %d", f.window, maxWindow)
 	}
-	f.clear()
+	f.clear(func(*sent) {})
 	if f.bytes != 0 || !f.seqs.Empty() {
 		t.Errorf("a cleared flight holds %d bytes, seqs %s", f.bytes, f.seqs)
 	}

@@ -33,6 +33,8 @@ type Store interface {
 	Ack(committed protocol.Set) error
 	// Acked returns what Ack was told, in all.
 	Acked() protocol.Set
+	// GiveUp names messages that can never be delivered as lost.
+	GiveUp(seqs protocol.Set, cause, text string) error
 }
 
 // Observer hears about the connection. Its methods must not block.
@@ -79,6 +81,8 @@ type Link struct {
 	session  uint64
 	headAt   uint64 // head of the outbox when the connection came up
 	flight   flight
+	apart    apart
+	late     bool // acks are late, and that was told
 	schemas  map[protocol.SchemaID]schemaState
 	wake     chan struct{}
 	stats    stats
@@ -233,7 +237,7 @@ func (l *Link) down() {
 	l.mu.Lock()
 	wasUp := l.client != nil
 	l.client, l.conn = nil, nil
-	l.flight.clear()
+	l.flight.clear(l.apart.again)
 	for id, s := range l.schemas {
 		if s != schemaConfirmed {
 			delete(l.schemas, id)

@@ -72,6 +72,7 @@ type pending struct {
 	raw      int // bytes of the messages as the outbox holds them
 	payload  int // bytes as published
 	client   *paho.Client
+	apart    bool // part of a bundle that was refused
 }
 
 // next works out what to send: fresh messages first, but in turn with the
@@ -80,14 +81,34 @@ type pending struct {
 func (l *Link) next(raw int, backlogTurn bool) (*pending, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := l.flight.expire(time.Now().Add(-ackTimeout)); n > 0 {
-		l.cfg.Log.Warn("bundles were not acknowledged in time; they are sent again", "count", n)
-	}
+	l.expire()
 	if l.client == nil || !l.flight.room() {
 		return nil, 0
 	}
+	if wait := time.Until(l.apart.notBefore); wait > 0 {
+		return nil, wait
+	}
 	skip := l.store.Acked().Clone()
 	skip.AddSet(l.flight.seqs)
+	skip.AddSet(l.apart.aside)
+	if b := l.nextApart(raw, skip); b != nil {
+		return b, 0
+	}
+	return l.nextOf(raw, backlogTurn, skip)
+}
+
+// expire has bundles sent again that were not acknowledged in time. That is
+// logged when it begins, and when acks come again.
+func (l *Link) expire() {
+	n := l.flight.expire(time.Now().Add(-ackTimeout), l.apart.again)
+	if n > 0 && !l.late {
+		l.late = true
+		l.cfg.Log.Warn("bundles were not acknowledged in time; they are sent again until they are", "count", n)
+	}
+}
+
+// nextOf takes turns between fresh messages and the backlog, without skip.
+func (l *Link) nextOf(raw int, backlogTurn bool, skip protocol.Set) (*pending, time.Duration) {
 	head := l.store.Head()
 	backlog := !skip.ContainsAll(1, l.headAt) && l.headAt > 0
 	if backlog && backlogTurn {
@@ -165,6 +186,10 @@ var errTooLarge = errors.New("the bundle is too large")
 
 // publish joins and encodes a bundle and sends it.
 func (l *Link) publish(ctx context.Context, b *pending) error {
+	l.leaveOrphans(b)
+	if len(b.messages) == 0 {
+		return nil
+	}
 	joined := protocol.Join(b.messages, l.store.Schema)
 	ids := l.schemasOf(joined)
 	out := make([]*protocol.Message, 0, len(joined)+len(ids))
@@ -182,14 +207,19 @@ func (l *Link) publish(ctx context.Context, b *pending) error {
 	if err != nil {
 		l.forget(ids)
 		if len(b.messages) > 1 {
+			l.split(b)
 			return errTooLarge
 		}
-		return err
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.giveUp(b.seqs, protocol.CauseCorrupt, "It cannot be sent: "+err.Error()+".")
+		return nil
 	}
 	b.payload = len(payload)
 	now := time.Now()
 	l.mu.Lock()
-	l.flight.add(&sent{seqs: b.seqs, schemas: ids, bytes: len(payload), at: now})
+	l.flight.add(&sent{id: protocol.BundleID(payload), seqs: b.seqs, schemas: ids, bytes: len(payload), at: now,
+		apart: b.apart, dropped: len(b.messages) == 1 && b.messages[0].Type == protocol.TypeDropped})
 	l.stats.published++
 	l.mu.Unlock()
 	// In this version PUBLISH packets leave in the order of these calls.
@@ -219,6 +249,11 @@ func (l *Link) schemasOf(msgs []*protocol.Message) map[protocol.SchemaID]bool {
 func (l *Link) forget(ids map[protocol.SchemaID]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.forgetSent(ids)
+}
+
+// forgetSent has schemas that are not confirmed sent again. l.mu is held.
+func (l *Link) forgetSent(ids map[protocol.SchemaID]bool) {
 	for id := range ids {
 		if l.schemas[id] == schemaSent {
 			delete(l.schemas, id)
