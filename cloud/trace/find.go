@@ -33,6 +33,15 @@ type found struct {
 	index int
 }
 
+// asked returns which of the seqs that the message stands for an id names.
+func (f found) asked(id protocol.TraceID) uint64 {
+	seqs := f.items[f.index].seqs
+	if _, seq := id.Origin(); seqs.Contains(seq) {
+		return seq
+	}
+	return seqs.Min()
+}
+
 // find returns the messages of a trace, newest first: those that carry its id,
 // and the one whose epoch and seq it is. A joined message is found by each of
 // its seqs.
@@ -155,7 +164,7 @@ func (s *Service) queryTrace(ctx context.Context, q *contract.TraceQuery) (*cont
 	if m := messages[0]; m.row.Sequence == 0 {
 		out.Hops = letterHops(m)
 		out.Where = fmt.Sprintf("rejected: %s; it is in the dead letters, and the gateway was told", sentence(m.row.Reason, m.row.Text))
-	} else if err = s.hops(ctx, m, out); err != nil {
+	} else if err = s.hops(ctx, m, m.asked(id), out); err != nil {
 		return nil, &contract.Problem{Status: http.StatusInternalServerError, Reason: "ledger", Text: "The hops could not be read from the ledger: " + err.Error()}
 	}
 	return out, nil

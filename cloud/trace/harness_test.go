@@ -198,10 +198,13 @@ func schemaAB(t testing.TB) *protocol.Schema {
 }
 
 // telemetry is a message of one scan at its time.
+// readBefore is how long before its message a reading was taken, in milliseconds.
+const readBefore = 700
+
 func telemetry(t testing.TB, s *protocol.Schema, epoch, seq uint64, timeMs int64) *protocol.Message {
 	t.Helper()
 	b := protocol.NewBuilder(s)
-	if err := b.Add([]int64{timeMs}, []protocol.Reading{{Value: protocol.FloatValue(20.5)}, {Value: protocol.IntValue(int64(seq % 4))}}); err != nil {
+	if err := b.Add([]int64{timeMs - readBefore}, []protocol.Reading{{Value: protocol.FloatValue(20.5)}, {Value: protocol.IntValue(int64(seq % 4))}}); err != nil {
 		t.Fatal(err)
 	}
 	body, err := b.Body(timeMs)

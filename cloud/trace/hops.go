@@ -19,12 +19,17 @@ const (
 	cloudClock   = "cloud"
 )
 
-// hops fills in the stages that a committed message passed, and where it is.
-func (s *Service) hops(ctx context.Context, m found, out *contract.TraceResult) error {
+// hops fills in the stages that a committed message passed, and where it is;
+// seq is the one that was asked for, of those that it stands for.
+func (s *Service) hops(ctx context.Context, m found, seq uint64, out *contract.TraceResult) error {
 	queued := m.items[m.index].timeMs * 1000
 	h := &hopList{}
 	if m.kind == protocol.TypeTelemetry {
-		h.add(protocol.Sampled, queued, gatewayClock) // it is queued with its last scan
+		at, then := s.sampled(ctx, m, seq)
+		if then != 0 {
+			queued = then
+		}
+		h.add(protocol.Sampled, at, gatewayClock)
 	}
 	h.add(protocol.Queued, queued, gatewayClock)
 	h.add(protocol.Sent, m.sentMs*1000, gatewayClock)

@@ -53,6 +53,9 @@ func TestLedger(t *testing.T) {
 		return strings.HasSuffix(ask[contract.TraceResult](l, contract.ReqTrace, contract.TraceQuery{TraceID: derived}).Where, "everything passed")
 	})
 	r := ask[contract.TraceResult](l, contract.ReqTrace, contract.TraceQuery{TraceID: derived})
+	if h := r.Hops; h[0].TimeUs != (now-6000-readBefore)*1000 || h[1].TimeUs != (now-6000)*1000 || h[1].DurationUs != readBefore*1000 {
+		t.Errorf("the message that was asked for, of three joined: sampled %+v, queued %+v", h[0], h[1])
+	}
 	var stages []string
 	for _, h := range r.Hops {
 		stages = append(stages, h.Stage)
