@@ -131,6 +131,12 @@ func (b *Bus) URL() string {
 	return b.server.ClientURL()
 }
 
+// schemaLives is how much longer than an entry of the device stream a schema is
+// kept after it was written. The receiver writes one that is in use again at
+// half of that, so it outlives every entry that needs it; those of agents that
+// have started anew since go.
+const schemaLives = 4
+
 // Prepare makes the streams and buckets that are missing and brings the
 // settings of the others up to date. Every process may call it.
 func (b *Bus) Prepare(ctx context.Context) error {
@@ -144,7 +150,11 @@ func (b *Bus) Prepare(ctx context.Context) error {
 		}
 	}
 	for _, name := range []string{contract.BucketSchemas, contract.BucketPresence, contract.BucketTidemarks} {
-		if _, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, History: 1, MaxValueSize: 1 << 20}); err != nil {
+		c := jetstream.KeyValueConfig{Bucket: name, History: 1, MaxValueSize: 1 << 20}
+		if name == contract.BucketSchemas {
+			c.TTL = schemaLives * b.cfg.MaxAge
+		}
+		if _, err := b.js.CreateOrUpdateKeyValue(ctx, c); err != nil {
 			return fmt.Errorf("bus: bucket %s: %w", name, err)
 		}
 	}

@@ -1,9 +1,12 @@
 package receiver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"tidemark/cloud/broker"
@@ -20,7 +23,10 @@ type bundle struct {
 	lost        protocol.Set                // named by dropped messages: they never come, and the tidemark covers them too
 	bad         map[protocol.SchemaID]error // schemas that came with it and are none
 	need        [][]byte                    // schemas that are not known
+	find        protocol.LookupSchema
 	rejected    []protocol.Rejection
+	buried      int   // messages that went to the dead letters
+	cause       error // why the first of them did
 	traceparent string
 	sentMs      int64
 	received    time.Time
@@ -34,6 +40,8 @@ func (r *Receiver) open(ctx context.Context, g protocol.Gateway, p broker.Publis
 		return nil, r.refuse(ctx, g, p, err)
 	}
 	b := &bundle{payload: p.Payload, traceparent: traceparent(p.Traceparent), sentMs: p.SentMs, received: received}
+	var failed func() error
+	b.find, failed = r.schemas.finder(ctx)
 	for _, m := range msgs {
 		if m.Type == protocol.TypeSchema {
 			if err := r.takeSchema(ctx, g, b, m); err != nil {
@@ -41,7 +49,7 @@ func (r *Receiver) open(ctx context.Context, g protocol.Gateway, p broker.Publis
 			}
 		}
 	}
-	if err := protocol.CheckReadings(msgs, r.schemas.lookup(ctx)); err != nil {
+	if err := protocol.CheckReadings(msgs, b.find); err != nil {
 		return nil, r.refuse(ctx, g, p, err)
 	}
 	for _, m := range msgs {
@@ -52,13 +60,11 @@ func (r *Receiver) open(ctx context.Context, g protocol.Gateway, p broker.Publis
 			return nil, err
 		}
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err() // a lookup that was cut short looks like an unknown schema
-	}
-	return b, nil
+	return b, failed() // a lookup that failed looks like an unknown schema
 }
 
-// refuse keeps a bundle that cannot be accepted as a whole.
+// refuse keeps a bundle that cannot be accepted as a whole. A schema that
+// could not be looked up is no reason: it is checked before.
 func (r *Receiver) refuse(ctx context.Context, g protocol.Gateway, p broker.Publish, cause error) error {
 	if dead := r.deadBundle(ctx, g, p, cause); dead != nil {
 		return dead
@@ -77,6 +83,7 @@ func (r *Receiver) takeSchema(ctx context.Context, g protocol.Gateway, b *bundle
 		b.bad = map[protocol.SchemaID]error{}
 	}
 	b.bad[protocol.IDOf(m.Body)] = err
+	b.noteBuried(err)
 	return r.dead(ctx, g, m.Body, err, map[string]string{contract.HeaderType: m.Type.String()})
 }
 
@@ -85,7 +92,7 @@ func (r *Receiver) admit(ctx context.Context, g protocol.Gateway, b *bundle, m *
 	if b.epoch == 0 {
 		b.epoch = m.Epoch
 	}
-	err := r.check(ctx, g, b, m)
+	err := check(g, b, m)
 	switch {
 	case err == nil:
 		b.messages = append(b.messages, m)
@@ -97,7 +104,8 @@ func (r *Receiver) admit(ctx context.Context, g protocol.Gateway, b *bundle, m *
 		if bad := b.bad[id]; bad != nil {
 			return r.bury(ctx, g, b, m, bad)
 		}
-		b.payload, b.need = nil, append(b.need, id[:])
+		b.payload = nil
+		b.ask(id)
 		return nil
 	default:
 		return r.bury(ctx, g, b, m, err)
@@ -111,19 +119,51 @@ func (r *Receiver) bury(ctx context.Context, g protocol.Gateway, b *bundle, m *p
 	if err := r.deadMessage(ctx, g, m, cause); err != nil {
 		return err
 	}
+	b.noteBuried(cause)
 	b.payload = nil
 	if m.Epoch != b.epoch {
 		return nil // its epoch is not this bundle's: no tidemark covers it
 	}
 	for _, s := range m.Seqs().Ranges() {
-		b.rejected = append(b.rejected, protocol.Rejection{First: s.First, Last: s.Last, Reason: protocol.ReasonOf(cause), Text: short(cause.Error())})
+		b.reject(s, cause)
 	}
 	b.seqs.AddSet(m.Seqs())
 	return nil
 }
 
+func (b *bundle) noteBuried(cause error) {
+	if b.buried++; b.cause == nil {
+		b.cause = cause
+	}
+}
+
+// The most that an ack says besides the tidemark: it must stay one that a
+// gateway takes. What is asked for next time is no less asked for.
+const (
+	maxNeed     = 256
+	maxRejected = 64
+)
+
+// ask has the gateway send a schema.
+func (b *bundle) ask(id protocol.SchemaID) {
+	if len(b.need) < maxNeed && !slices.ContainsFunc(b.need, func(have []byte) bool { return bytes.Equal(have, id[:]) }) {
+		b.need = append(b.need, id[:])
+	}
+}
+
+// reject tells the gateway of seqs that are dead letters. Of more than fit, the
+// last entry tells the range; the dead letters have each.
+func (b *bundle) reject(s protocol.Range, cause error) {
+	reason := protocol.ReasonOf(cause)
+	if n := len(b.rejected); n > 0 && (n == maxRejected || b.rejected[n-1].Reason == reason && b.rejected[n-1].Last+1 == s.First) {
+		b.rejected[n-1].Last = max(b.rejected[n-1].Last, s.Last)
+		return
+	}
+	b.rejected = append(b.rejected, protocol.Rejection{First: s.First, Last: s.Last, Reason: reason, Text: short(cause.Error())})
+}
+
 // check decodes all of a message that anyone downstream will.
-func (r *Receiver) check(ctx context.Context, g protocol.Gateway, b *bundle, m *protocol.Message) error {
+func check(g protocol.Gateway, b *bundle, m *protocol.Message) error {
 	if m.Epoch != b.epoch {
 		return &protocol.Error{Reason: protocol.ReasonMismatch, Where: "bundle", Err: errors.New("messages of two epochs in one bundle")}
 	}
@@ -133,7 +173,7 @@ func (r *Receiver) check(ctx context.Context, g protocol.Gateway, b *bundle, m *
 	var body any
 	switch m.Type {
 	case protocol.TypeTelemetry:
-		_, err := m.Telemetry(r.schemas.lookup(ctx))
+		_, err := m.Telemetry(b.find)
 		return err
 	case protocol.TypeHeartbeat:
 		hb := new(protocol.Heartbeat)
@@ -177,7 +217,7 @@ func (b *bundle) drop(m *protocol.Message) error {
 
 // without returns the payload with what is not in have, and its seqs. Rejected
 // seqs are in no payload, and are covered once something is appended.
-func (b *bundle) without(have protocol.Set, lookup protocol.LookupSchema) ([]byte, protocol.Set, error) {
+func (b *bundle) without(have protocol.Set) ([]byte, protocol.Set, error) {
 	fresh := b.seqs.Minus(have)
 	if b.payload != nil && fresh.Equal(b.seqs) {
 		return b.payload, fresh, nil
@@ -187,7 +227,7 @@ func (b *bundle) without(have protocol.Set, lookup protocol.LookupSchema) ([]byt
 	}
 	var rest []*protocol.Message
 	for _, m := range b.messages {
-		left, err := m.Without(have, lookup)
+		left, err := m.Without(have, b.find)
 		if err != nil {
 			return nil, fresh, err
 		}
@@ -203,7 +243,7 @@ func (b *bundle) without(have protocol.Set, lookup protocol.LookupSchema) ([]byt
 // short bounds a sentence that ends up in an ack.
 func short(s string) string {
 	if len(s) > 300 {
-		return s[:300]
+		return strings.ToValidUTF8(s[:300], "")
 	}
 	return s
 }

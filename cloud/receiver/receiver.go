@@ -54,6 +54,8 @@ type gateway struct {
 	last     uint64 // sequence of the newest entry of its subject; 0: none
 	dirty    bool   // the snapshot is behind marks
 	session  uint64 // of the newest presence
+	epoch    uint64 // of the newest presence
+	failing  bool   // bundles could not be taken, and that was told
 	lastSeen time.Time
 }
 
@@ -71,7 +73,9 @@ func New(ctx context.Context, cfg Config, js jetstream.JetStream, sender Sender)
 	if err != nil {
 		return nil, fmt.Errorf("receiver: open buckets: %w", err)
 	}
-	r.schemas = newSchemaStore(schemas)
+	if r.schemas, err = newSchemaStore(ctx, schemas); err != nil {
+		return nil, fmt.Errorf("receiver: open buckets: %w", err)
+	}
 	r.metrics = newMetrics(cfg.Metrics)
 	return r, nil
 }
@@ -120,13 +124,64 @@ func (r *Receiver) Bundle(ctx context.Context, g protocol.Gateway, p broker.Publ
 	if err == nil {
 		err = r.commit(ctx, g, st, b)
 	}
+	if errors.Is(err, broker.ErrRefused) {
+		return errors.Join(err, r.tellRefused(ctx, g, st, p, err))
+	}
+	r.note(ctx, g, st, err)
 	if err != nil {
-		r.metrics.failed.Inc()
-		r.log.Warn("a bundle could not be taken", "site", g.Site, "gateway", g.Name, "bytes", len(p.Payload), "err", err)
 		return err
 	}
+	if b.buried > 0 {
+		r.log.Warn("messages were refused; they are in the dead letters", "site", g.Site, "gateway", g.Name, "count", b.buried, "err", b.cause)
+	}
 	r.metrics.duration.Observe(time.Since(received).Seconds())
-	return r.ack(ctx, g, st, b.epoch, b.need, b.rejected)
+	r.ack(ctx, g, st, &protocol.Ack{Epoch: b.epoch, Need: b.need, Rejected: b.rejected})
+	return nil
+}
+
+// note logs when the bundles of a gateway begin to fail, and when they are
+// taken again; a gateway sends what failed again every few seconds.
+func (r *Receiver) note(ctx context.Context, g protocol.Gateway, st *gateway, err error) {
+	if err != nil {
+		r.metrics.failed.Inc()
+	}
+	switch {
+	case err != nil && !st.failing && ctx.Err() == nil:
+		r.log.Warn("bundles cannot be taken; the gateway sends them again until they can", "site", g.Site, "gateway", g.Name, "err", err)
+		st.failing = true
+	case err == nil && st.failing:
+		r.log.Info("bundles are taken again", "site", g.Site, "gateway", g.Name)
+		st.failing = false
+	}
+}
+
+// tellRefused tells a gateway which bundle was refused, so that it sends the
+// messages in it apart.
+func (r *Receiver) tellRefused(ctx context.Context, g protocol.Gateway, st *gateway, p broker.Publish, cause error) error {
+	r.metrics.refused.Inc()
+	r.log.Warn("a bundle was refused; it is in the dead letters", "site", g.Site, "gateway", g.Name, "bytes", len(p.Payload), "err", cause)
+	epoch, err := r.epochOf(ctx, g, st)
+	if err != nil || epoch == 0 { // it never said which its epoch is, as a gateway must
+		return err
+	}
+	r.ack(ctx, g, st, &protocol.Ack{Epoch: epoch, Refused: []protocol.Refusal{{
+		Bundle: protocol.BundleID(p.Payload), Reason: protocol.ReasonOf(cause), Text: short(cause.Error())}}})
+	return nil
+}
+
+// epochOf returns the epoch that a gateway has announced, 0 if none is known.
+func (r *Receiver) epochOf(ctx context.Context, g protocol.Gateway, st *gateway) (uint64, error) {
+	if err := r.load(ctx, g, st); err != nil {
+		return 0, err
+	}
+	if st.epoch != 0 {
+		return st.epoch, nil
+	}
+	have, _, err := r.storedPresence(ctx, g)
+	if err != nil || have.Epoch == "" {
+		return 0, err
+	}
+	return protocol.ParseEpoch(have.Epoch)
 }
 
 // Presence records that a gateway came or went, and answers a birth with the
@@ -157,19 +212,20 @@ func (r *Receiver) takePresence(ctx context.Context, g protocol.Gateway, payload
 	if err := r.load(ctx, g, st); err != nil {
 		return err
 	}
-	return r.ack(ctx, g, st, p.Epoch, nil, nil)
+	st.epoch = p.Epoch
+	r.ack(ctx, g, st, &protocol.Ack{Epoch: p.Epoch})
+	return nil
 }
 
 // ack sends the tidemark of an epoch. That it may be lost is harmless: the
 // gateway sends again, and hears again.
-func (r *Receiver) ack(ctx context.Context, g protocol.Gateway, st *gateway, epoch uint64, need [][]byte, rejected []protocol.Rejection) error {
-	a := protocol.Ack{Epoch: epoch, Committed: st.marks.Of(epoch), Need: need, Rejected: rejected, Time: time.Now().UnixMilli()}
+func (r *Receiver) ack(ctx context.Context, g protocol.Gateway, st *gateway, a *protocol.Ack) {
+	a.Committed, a.Time = st.marks.Of(a.Epoch), time.Now().UnixMilli()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := r.sender.Send(ctx, g.AckTopic(), a.Encode()); err != nil {
 		r.log.Warn("an ack could not be sent; the gateway will ask again", "site", g.Site, "gateway", g.Name, "err", err)
 	}
-	return nil
 }
 
 // load reads the gateway's tidemarks from the newest entry of its subject, or,
@@ -209,7 +265,7 @@ func (r *Receiver) commit(ctx context.Context, g protocol.Gateway, st *gateway, 
 		if err := r.load(ctx, g, st); err != nil {
 			return err
 		}
-		payload, seqs, err := b.without(st.marks.Of(b.epoch), r.schemas.lookup(ctx))
+		payload, seqs, err := b.without(st.marks.Of(b.epoch))
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,62 +16,6 @@ import (
 	"tidemark/cloud/contract"
 	"tidemark/protocol"
 )
-
-// schemaStore is the bucket of schemas with a cache in front. A schema is in
-// the bucket before the first bundle that needs it is in the stream.
-type schemaStore struct {
-	kv    jetstream.KeyValue
-	mu    sync.Mutex
-	cache map[protocol.SchemaID]*protocol.Schema
-}
-
-// maxSchemas bounds the cache.
-const maxSchemas = 20_000
-
-func newSchemaStore(kv jetstream.KeyValue) *schemaStore {
-	return &schemaStore{kv: kv, cache: map[protocol.SchemaID]*protocol.Schema{}}
-}
-
-// put stores a schema that a bundle brought.
-func (s *schemaStore) put(ctx context.Context, schema *protocol.Schema) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cache[schema.ID()] != nil {
-		return nil
-	}
-	if _, err := s.kv.Create(ctx, schema.ID().String(), schema.Encoded()); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
-		return fmt.Errorf("receiver: store a schema: %w", err)
-	}
-	s.keep(schema)
-	return nil
-}
-
-func (s *schemaStore) keep(schema *protocol.Schema) {
-	if len(s.cache) >= maxSchemas {
-		clear(s.cache)
-	}
-	s.cache[schema.ID()] = schema
-}
-
-func (s *schemaStore) lookup(ctx context.Context) protocol.LookupSchema {
-	return func(id protocol.SchemaID) *protocol.Schema {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if schema := s.cache[id]; schema != nil {
-			return schema
-		}
-		v, err := s.kv.Get(ctx, id.String())
-		if err != nil {
-			return nil // not there, or out of reach: asking the gateway for it is right in both cases
-		}
-		schema, err := protocol.DecodeSchema(v.Value())
-		if err != nil {
-			return nil
-		}
-		s.keep(schema)
-		return schema
-	}
-}
 
 // deadBundle keeps a payload that is no bundle.
 func (r *Receiver) deadBundle(ctx context.Context, g protocol.Gateway, p broker.Publish, cause error) error {
@@ -102,8 +45,6 @@ func (r *Receiver) dead(ctx context.Context, g protocol.Gateway, payload []byte,
 	msg.Header.Set(contract.HeaderReason, protocol.ReasonOf(cause))
 	msg.Header.Set(contract.HeaderText, short(cause.Error()))
 	msg.Header.Set(contract.HeaderReceived, strconv.FormatInt(time.Now().UnixMicro(), 10))
-	r.log.Warn("a message was refused; it is in the dead letters", "site", g.Site, "gateway", g.Name,
-		"epoch", headers[contract.HeaderEpoch], "seq", headers[contract.HeaderSeqs], "bytes", len(payload), "err", cause)
 	if _, err := r.js.PublishMsg(ctx, msg); err != nil {
 		return fmt.Errorf("receiver: keep a dead letter: %w", err)
 	}
@@ -115,17 +56,9 @@ func (r *Receiver) dead(ctx context.Context, g protocol.Gateway, payload []byte,
 // receivers may hear it; the revision decides.
 func (r *Receiver) recordPresence(ctx context.Context, g protocol.Gateway, st *gateway, p *protocol.Presence) error {
 	for {
-		old, err := r.presence.Get(ctx, contract.Key(g))
-		var have contract.Presence
-		var revision uint64
-		switch {
-		case err == nil:
-			revision = old.Revision()
-			if err := json.Unmarshal(old.Value(), &have); err != nil {
-				r.log.Warn("a stored presence is damaged; it is written anew", "site", g.Site, "gateway", g.Name, "err", err)
-			}
-		case !errors.Is(err, jetstream.ErrKeyNotFound):
-			return fmt.Errorf("receiver: read presence: %w", err)
+		have, revision, err := r.storedPresence(ctx, g)
+		if err != nil {
+			return err
 		}
 		epoch := protocol.EpochString(p.Epoch)
 		if have.Epoch == epoch && (p.Session < have.Session || p.Session == have.Session && (p.Online || !have.Online)) {
@@ -152,6 +85,21 @@ func (r *Receiver) recordPresence(ctx context.Context, g protocol.Gateway, st *g
 			return fmt.Errorf("receiver: write presence: %w", err)
 		}
 	}
+}
+
+// storedPresence returns what the bucket has, and its revision: 0 if nothing.
+func (r *Receiver) storedPresence(ctx context.Context, g protocol.Gateway) (have contract.Presence, revision uint64, err error) {
+	old, err := r.presence.Get(ctx, contract.Key(g))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return have, 0, nil
+	}
+	if err != nil {
+		return have, 0, fmt.Errorf("receiver: read presence: %w", err)
+	}
+	if err := json.Unmarshal(old.Value(), &have); err != nil {
+		r.log.Warn("a stored presence is damaged; it is written anew", "site", g.Site, "gateway", g.Name, "err", err)
+	}
+	return have, old.Revision(), nil
 }
 
 // loadSnapshot returns the tidemarks of a gateway that has no entry in the stream.
