@@ -64,6 +64,7 @@ type Config struct {
 // Timing of the link.
 const (
 	ackTimeout   = 15 * time.Second // after which a bundle is sent again
+	maxBirths    = 4                // unanswered, after which another connection is tried
 	firstAckWait = 3 * time.Second  // for the tidemark after a birth, before it is asked for again
 	minBackoff   = 100 * time.Millisecond
 	// A SYN is sent again after 1 s and 3 s (RFC 6298 section 2): within this
@@ -89,6 +90,9 @@ type Link struct {
 	lastSent time.Time // of a fresh bundle
 	conn     *autopaho.ConnectionManager
 	bornAt   time.Time // when the birth was announced last on conn; zero: not yet
+	births   int       // announced on conn without an answer
+	socket   net.Conn  // of the newest connection
+	dropped  bool      // by us, since no receiver answers
 }
 
 type schemaState uint8
@@ -176,7 +180,10 @@ func (l *Link) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (n
 	if err != nil {
 		return nil, err
 	}
-	return &countingConn{Conn: c, stats: &l.stats}, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.socket = &countingConn{Conn: c, stats: &l.stats}
+	return l.socket, nil
 }
 
 // newSession numbers the next connection and gives it its last will.
@@ -193,7 +200,7 @@ func (l *Link) newSession(c *paho.Connect) {
 // up hands a new connection to the sender.
 func (l *Link) up(cm *autopaho.ConnectionManager) {
 	l.mu.Lock()
-	l.conn, l.bornAt = cm, time.Time{}
+	l.conn, l.bornAt, l.births = cm, time.Time{}, 0
 	l.headAt = l.store.Head()
 	l.mu.Unlock()
 	l.poke()
@@ -202,13 +209,20 @@ func (l *Link) up(cm *autopaho.ConnectionManager) {
 // introduce subscribes to acks on a new connection and announces the birth,
 // which the receiver answers with the tidemark; sending begins when that has
 // arrived. It announces again while no answer comes: a receiver behind an
-// external broker may come up later than the broker.
+// external broker may come up later than the broker. In the end it gives the
+// connection up for another one: a broker may have lost what it knew of this one.
 func (l *Link) introduce(ctx context.Context) {
 	l.mu.Lock()
 	cm, session, born := l.conn, l.session, l.bornAt
 	due := cm != nil && l.client == nil && time.Since(born) > firstAckWait
 	if due {
 		l.bornAt = time.Now()
+		l.births++
+	}
+	if due && l.births > maxBirths {
+		l.conn, l.dropped = nil, true
+		l.socket.Close() // autopaho connects again
+		due = false
 	}
 	l.mu.Unlock()
 	if !due {
@@ -236,7 +250,11 @@ func (l *Link) introduce(ctx context.Context) {
 func (l *Link) down() {
 	l.mu.Lock()
 	wasUp := l.client != nil
-	l.client, l.conn = nil, nil
+	rung, text := protocol.RungTCP, "the connection was lost"
+	if l.dropped {
+		rung, text = protocol.RungAck, "no receiver answers; connecting again"
+	}
+	l.client, l.conn, l.dropped = nil, nil, false
 	l.flight.clear(l.apart.again)
 	for id, s := range l.schemas {
 		if s != schemaConfirmed {
@@ -248,7 +266,7 @@ func (l *Link) down() {
 	if wasUp {
 		l.cfg.Log.Warn("the link is down", "broker", l.cfg.Broker.Redacted())
 	}
-	l.cfg.Observer.LinkDown(protocol.RungTCP, "the connection was lost")
+	l.cfg.Observer.LinkDown(rung, text)
 }
 
 // refused hears of each connection attempt that failed.

@@ -31,7 +31,7 @@ var (
 	me    = protocol.Gateway{Site: "site", Name: "gw"}
 )
 
-const patience = 20 * time.Second
+const patience = 40 * time.Second
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -446,6 +446,7 @@ func TestFreshFirst(t *testing.T) {
 }
 
 func TestAckOfWhatNeverWasIsRefused(t *testing.T) {
+	t.Parallel() // it waits for seconds
 	c, box := newCloud(t), newOutbox(t)
 	last := add(t, box, 10)
 	var log lockedBuffer
@@ -502,6 +503,7 @@ func TestClosedPort(t *testing.T) {
 }
 
 func TestNoReceiverBehindTheBroker(t *testing.T) {
+	t.Parallel() // it waits for seconds
 	c, box := newCloud(t), newOutbox(t)
 	c.deaf = true
 	last := add(t, box, 1)
@@ -534,4 +536,35 @@ func (l *lockedBuffer) has(part string) bool {
 
 func set(first, last uint64) protocol.Set {
 	return protocol.SetOf(protocol.Range{First: first, Last: last})
+}
+
+// A broker may lose what it knew of a connection that it keeps open: then only
+// another one helps.
+func TestDeafConnectionIsGivenUp(t *testing.T) {
+	t.Parallel() // it waits for seconds
+	c, box := newCloud(t), newOutbox(t)
+	c.deaf = true
+	last := add(t, box, 1)
+	g := newGateway(t, c.addr, box, io.Discard)
+	eventually(t, "it announces itself on another connection", func() (ok bool) {
+		c.with(func() { ok = slices.ContainsFunc(c.presences, func(p protocol.Presence) bool { return p.Online && p.Session > 100 }) })
+		return ok
+	})
+	if g.watch.saw(protocol.RungTCP)() {
+		t.Error("the connection that it gave up counts as lost")
+	}
+	c.with(func() { c.deaf = false })
+	eventually(t, "it is heard there", func() bool { return box.Acked().ContainsAll(1, last) })
+}
+
+func TestReceiverThatFallsSilent(t *testing.T) {
+	t.Parallel() // it waits for seconds
+	c, box := newCloud(t), newOutbox(t)
+	g := newGateway(t, c.addr, box, io.Discard)
+	eventually(t, "the link comes up", g.link.Online)
+	c.with(func() { c.deaf = true })
+	last := add(t, box, 1)
+	eventually(t, "the link counts as down", func() bool { return !g.link.Online() && g.watch.saw(protocol.RungAck)() })
+	c.with(func() { c.deaf = false })
+	eventually(t, "it comes up again", func() bool { return g.link.Online() && box.Acked().ContainsAll(1, last) })
 }

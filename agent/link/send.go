@@ -105,6 +105,11 @@ func (l *Link) expire() {
 		l.late = true
 		l.cfg.Log.Warn("bundles were not acknowledged in time; they are sent again until they are", "count", n)
 	}
+	if n > 0 && l.client != nil && time.Since(l.stats.rateAt) > ackTimeout { // not one ack: the receiver is gone
+		l.client, l.bornAt, l.births = nil, time.Time{}, 0
+		l.stats.setOnline(false)
+		l.cfg.Observer.LinkDown(protocol.RungAck, "the broker is reached, but no receiver acknowledges behind it")
+	}
 }
 
 // nextOf takes turns between fresh messages and the backlog, without skip.
