@@ -62,25 +62,52 @@ func New(spec profile.Bus, cfg Config) (*Bus, error) {
 	return b, nil
 }
 
+// patience is how long a driver may take to come back once ctx is done. One
+// that hangs in the kernel for longer is left behind: the agent must end, and
+// what was read must be kept.
+const patience = time.Second
+
 // Run samples until ctx is done, then closes the driver and appends what was
 // gathered.
 func (b *Bus) Run(ctx context.Context) error {
 	full := make(chan filled, ahead)
 	free := make(chan *drivers.Scan, ahead+1)
 	gathered := make(chan error, 1)
+	polled, end := make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		err := b.gather(ctx, full, free)
+		err := b.gather(ctx, full, free, end)
 		cancel() // who polls waits for nobody
 		gathered <- err
 	}()
-	b.poll(ctx, full, free)
-	close(full)
-	if err := b.sensor.Close(); err != nil {
-		b.cfg.Log.Warn("closing the bus failed", "err", err)
-	}
+	go func() {
+		defer close(polled)
+		b.poll(ctx, full, free)
+		if err := b.sensor.Close(); err != nil {
+			b.cfg.Log.Warn("closing the bus failed", "err", err)
+		}
+	}()
+	b.await(ctx, polled)
+	close(end)
 	return <-gathered
+}
+
+// await returns when polling has ended, or when ctx is done and the driver
+// does not come back.
+func (b *Bus) await(ctx context.Context, polled <-chan struct{}) {
+	select {
+	case <-polled:
+		return
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-polled:
+	case <-t.C:
+		b.cfg.Log.Error("the driver does not come back, and is left behind; is its port stuck?", "dur", patience.String())
+	}
 }
 
 // poll reads each scan when it is due until ctx is done or no scan is left.

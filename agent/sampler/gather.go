@@ -12,9 +12,10 @@ import (
 // grace is how long messages may still be appended once ctx is done.
 const grace = 2 * time.Second
 
-// gather collects scans into messages until full is closed. The outbox takes
-// what was read before ctx was done for a moment longer.
-func (b *Bus) gather(ctx context.Context, full <-chan filled, free chan<- *drivers.Scan) error {
+// gather collects scans into messages until end is closed, and then takes what
+// is left in full. The outbox takes what was read before ctx was done for a
+// moment longer.
+func (b *Bus) gather(ctx context.Context, full <-chan filled, free chan<- *drivers.Scan, end <-chan struct{}) error {
 	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
@@ -24,24 +25,32 @@ func (b *Bus) gather(ctx context.Context, full <-chan filled, free chan<- *drive
 	}
 	tick := time.NewTicker(b.cfg.Every)
 	defer tick.Stop()
-	for {
+	take := func(f filled) error {
+		b.taps.offer(&b.scans[f.index], f.scan)
+		if err := batches[f.index].add(late, f.scan); err != nil {
+			return err
+		}
 		select {
-		case f, ok := <-full:
-			if !ok {
-				return flushAll(late, batches)
-			}
-			b.taps.offer(&b.scans[f.index], f.scan)
-			if err := batches[f.index].add(late, f.scan); err != nil {
-				return err
-			}
-			select {
-			case free <- f.scan:
-			default:
-			}
+		case free <- f.scan:
+		default:
+		}
+		return nil
+	}
+	for {
+		var err error
+		select {
+		case f := <-full:
+			err = take(f)
 		case <-tick.C:
-			if err := flushAll(late, batches); err != nil {
-				return err
+			err = flushAll(late, batches)
+		case <-end:
+			for err == nil && len(full) > 0 { // who fills it is done, or left behind
+				err = take(<-full)
 			}
+			return errors.Join(err, flushAll(late, batches))
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

@@ -462,3 +462,43 @@ func TestWatchersNeverHoldABusUp(t *testing.T) {
 		}
 	})
 }
+
+// A driver that hangs in the kernel and hears of no context keeps the agent
+// from ending for a moment only, and costs nothing that was read before.
+func TestDriverThatNeverComesBackIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logs bytes.Buffer
+		s, q, release := &script{}, &memory{}, make(chan struct{})
+		count, n := counting(), 0
+		s.read = func(ctx context.Context, i int, scan *drivers.Scan) error {
+			if n++; n > 3 {
+				<-release
+			}
+			return count(ctx, i, scan)
+		}
+		b := busLogging(t, s, q, time.Hour, "", &logs)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- b.Run(ctx) }()
+		time.Sleep(10 * time.Second) // of the bubble's time
+		cancel()
+		began := time.Now()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if d := time.Since(began); d > 2*time.Second {
+			t.Errorf("it ended after %v", d)
+		}
+		if got := q.ints(t); !slices.Equal(got, []int64{1, 2, 3}) {
+			t.Errorf("readings %v, want 1 to 3", got)
+		}
+		if !strings.Contains(logs.String(), "left behind") {
+			t.Errorf("it is not told: %s", logs.String())
+		}
+		close(release)
+		synctest.Wait()
+		if !s.ended {
+			t.Error("a driver that comes back late is not closed")
+		}
+	})
+}
