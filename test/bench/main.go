@@ -28,7 +28,7 @@ func main() {
 	only := flag.String("only", "", "cases to run, separated by commas: "+strings.Join(names(), ", "))
 	out := flag.String("o", "build/bench.json", "file for the figures")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each case; the table shows medians")
-	flag.IntVar(&b.readings, "n", 3_000_000, "readings of a throughput run")
+	flag.IntVar(&b.readings, "n", 4_000_000, "readings of a throughput run")
 	flag.IntVar(&b.backlog, "backlog", 1_000_000, "readings of a backlog")
 	flag.BoolVar(&b.verbose, "v", false, "show what the processes log")
 	flag.Parse()

@@ -45,7 +45,7 @@ var goals = []goal{
 	{"agent_start_s", "start to first committed reading", 0.3, false, "-"},
 	{"cloud_start_s", "start until API and broker answer", 0.5, false, "-"},
 	{"cloud_rss_mib", "all in one, idle", 80, false, "-"},
-	{"ledger_cost_pct", "stored readings/s, ledger on against off", 5, false, "-"},
+	{"ledger_cost_pct", "cloud CPU while storing, ledger on against off", 5, false, "-"},
 }
 
 // report gathers figures by key.
