@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"time"
 
@@ -93,7 +94,7 @@ func (a *Agent) wire() error {
 		FirstSession: a.outbox.RunNumber()<<20 + 1,
 		Presence:     protocol.Presence{Agent: a.cfg.Version, Profile: a.profile.Hash, Boot: a.clock.Boot(), Gateway: a.gateway.String()},
 		Observer:     a.diary, Hops: a.hops, Log: a.cfg.Log,
-	}, store{a.outbox})
+	}, store{a.outbox, a.cfg.Log})
 	return nil
 }
 
@@ -176,9 +177,14 @@ func (q queue) Append(ctx context.Context, m *protocol.Message, s *protocol.Sche
 }
 
 // store is the outbox as the link sees it.
-type store struct{ *outbox.Outbox }
+type store struct {
+	*outbox.Outbox
+	log *slog.Logger
+}
 
-// Read returns stored messages, decoded.
+// Read returns stored messages, decoded. One that does not decode though its
+// checksum is right, such as one that a later version of the agent wrote, is
+// named as lost: it must not block what is behind it.
 func (s store) Read(after, upTo uint64, maxBytes int, skip protocol.Set) ([]*protocol.Message, error) {
 	stored, err := s.Outbox.Read(after, upTo, maxBytes, skip)
 	if err != nil {
@@ -187,10 +193,15 @@ func (s store) Read(after, upTo uint64, maxBytes int, skip protocol.Set) ([]*pro
 	out := make([]*protocol.Message, 0, len(stored))
 	for _, r := range stored {
 		m, err := protocol.DecodeMessage(r.Data)
-		if err != nil {
+		if err == nil {
+			out = append(out, m)
+			continue
+		}
+		s.log.Error("a message in the outbox does not decode; it is named as lost", "seq", r.Seq, "bytes", len(r.Data), "err", err)
+		text := "This version of the agent cannot read it: " + err.Error() + "."
+		if err := s.GiveUp(protocol.SetOf(protocol.Range{First: r.Seq, Last: r.Seq}), protocol.CauseCorrupt, text); err != nil {
 			return nil, fmt.Errorf("agent: message %d in the outbox: %w", r.Seq, err)
 		}
-		out = append(out, m)
 	}
 	return out, nil
 }
