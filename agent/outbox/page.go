@@ -23,7 +23,6 @@ type pageFile struct {
 	limit    uint64 // pages in use end here
 	txid     uint64
 	oneMeta  bool // one of the two meta pages is not valid
-	buf      []byte
 	visited  uint64
 }
 

@@ -2,8 +2,10 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -195,7 +197,7 @@ func (b *lab) ends(what string, conn net.Conn) {
 		if err == nil {
 			continue
 		}
-		if e, ok := err.(net.Error); ok && e.Timeout() {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			b.t.Errorf("%s: the connection stays open", what)
 		}
 		return

@@ -31,8 +31,11 @@ type flying struct {
 // Send is how a receiver publishes an ack.
 func (n *network) Send(_ context.Context, topic string, payload []byte) error {
 	_, g, leaf, err := protocol.ParseTopic(topic)
-	if err != nil || leaf != "ack" {
-		return fmt.Errorf("topic %q: %v", topic, err)
+	if err != nil {
+		return err
+	}
+	if leaf != "ack" {
+		return fmt.Errorf("topic %q is not that of an ack", topic)
 	}
 	i := 0
 	if _, err := fmt.Sscanf(g.Name, "g%d", &i); err != nil {
