@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -42,6 +43,12 @@ type Bus struct {
 	conn   *nats.Conn
 	js     jetstream.JetStream
 	cfg    Config
+
+	stuck chan struct{} // told by the server's log
+	end   chan struct{} // closed to end heal
+	ended chan struct{}
+	once  sync.Once
+	js0   *server.JetStreamConfig // of the server when it was last open; only heal uses it
 }
 
 // Open starts the embedded server, if cfg asks for it, and connects.
@@ -82,7 +89,10 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 }
 
 func (b *Bus) startServer(ctx context.Context) error {
-	opts := &server.Options{ServerName: "tidemark", JetStream: true, StoreDir: b.cfg.Dir, SyncAlways: true, NoSigs: true,
+	// Left alone, the server allows itself three quarters of what is free on the disk when it starts, and refuses streams that
+	// could need more: with a stream grown large, or on a small disk, the cloud would not come up. The streams have bounds of their own.
+	const maxStore = 1 << 50
+	opts := &server.Options{JetStreamMaxStore: maxStore, ServerName: "tidemark", JetStream: true, StoreDir: b.cfg.Dir, SyncAlways: true, NoSigs: true,
 		NoLog: true, MaxPayload: MaxPayload, DontListen: true, DisableJetStreamBanner: true}
 	if b.cfg.Listen != "" {
 		host, port, err := net.SplitHostPort(b.cfg.Listen)
@@ -104,7 +114,8 @@ func (b *Bus) startServer(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("bus: NATS in folder %s: %w", b.cfg.Dir, err)
 	}
-	srv.SetLoggerV2(serverLog{b.cfg.Log}, false, false, false)
+	b.stuck, b.end, b.ended = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	srv.SetLoggerV2(serverLog{b.cfg.Log, b.stuck}, false, false, false)
 	srv.Start()
 	for !srv.ReadyForConnections(50 * time.Millisecond) {
 		if ctx.Err() != nil || !srv.Running() {
@@ -113,6 +124,7 @@ func (b *Bus) startServer(ctx context.Context) error {
 		}
 	}
 	b.server = srv
+	go b.heal()
 	return nil
 }
 
@@ -168,13 +180,18 @@ func (b *Bus) Close() {
 		b.conn.Close()
 	}
 	if b.server != nil {
+		b.once.Do(func() { close(b.end) })
+		<-b.ended
 		b.server.Shutdown()
 		b.server.WaitForShutdown()
 	}
 }
 
 // serverLog passes on what the embedded server warns of.
-type serverLog struct{ log *slog.Logger }
+type serverLog struct {
+	log   *slog.Logger
+	stuck chan<- struct{}
+}
 
 func (l serverLog) Noticef(string, ...any) {}
 func (l serverLog) Debugf(string, ...any)  {}
@@ -183,7 +200,14 @@ func (l serverLog) Warnf(format string, v ...any) {
 	l.log.Warn("nats server warns", "err", fmt.Sprintf(format, v...))
 }
 func (l serverLog) Errorf(format string, v ...any) {
-	l.log.Error("nats server fails", "err", fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	if isStuck(text) {
+		select {
+		case l.stuck <- struct{}{}:
+		default: // told already
+		}
+	}
+	l.log.Error("nats server fails", "err", text)
 }
 func (l serverLog) Fatalf(format string, v ...any) {
 	l.log.Error("nats server gives up", "err", fmt.Errorf(format, v...))
