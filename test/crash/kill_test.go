@@ -88,7 +88,7 @@ func (r *rig) drain(limit time.Duration) (head uint64) {
 }
 
 // settle stops the load, and lets agents without load run until one was killed that owed nothing.
-func (r *rig) settle() {
+func (r *rig) settle(more ...string) {
 	r.t.Helper()
 	r.agent.stop()
 	r.over()
@@ -98,7 +98,7 @@ func (r *rig) settle() {
 		quiet := *whole // its only sweep is the first of the next life
 		quiet.sweeps, quiet.base = 1, whole.at(r.life+1, 0, 0)-int64(r.life+1)*sweepMs
 		r.plan = &quiet
-		r.begin()
+		r.begin(more...)
 		drained := r.drain(40 * time.Second)
 		r.agent.kill() // a graceful stop would queue one more message
 		if r.over() == drained {

@@ -208,12 +208,13 @@ type agentProcess struct {
 
 func startAgent(t *testing.T, profile, data, broker string, more ...string) *agentProcess {
 	t.Helper()
+	socket := filepath.Join(filepath.Dir(profile), "agent.sock")
 	a := &agentProcess{process: start(t, filepath.Join(bin, "tidemark-agent"), append([]string{"run", "--profile", profile, "--data", data,
-		"--socket", data + ".sock", "--broker", "mqtt://" + broker, "--quiet"}, more...)...)}
+		"--socket", socket, "--broker", "mqtt://" + broker, "--quiet"}, more...)...)}
 	a.client = http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "unix", data+".sock")
+			return d.DialContext(ctx, "unix", socket)
 		}}}
 	return a
 }

@@ -49,7 +49,9 @@ func (p *plan) find(point int, at int64) (life, sweep int, ok bool) {
 }
 
 // value follows from which reading it is.
-func value(life, sweep, point int) int64 { return int64((life*7919 + sweep*31 + point*1709) % 100_003) }
+func value(life, sweep, point int) int64 {
+	return int64((life*7919 + sweep*3119 + point*1709) % 100_003)
+}
 
 // profile writes the recording of a life, and the profile that replays it.
 func (p *plan) profile(t *testing.T, life int) string {
