@@ -128,7 +128,7 @@ func TestWills(t *testing.T) {
 // The answer to a bundle is the handler's.
 func TestReasonCodes(t *testing.T) {
 	b := newLab(t, 0)
-	b.heard.answer = func(p []byte) error {
+	b.heard.answers(func(p []byte) error {
 		switch string(p) {
 		case "never":
 			return fmt.Errorf("no: %w", ErrRefused)
@@ -136,7 +136,7 @@ func TestReasonCodes(t *testing.T) {
 			return errors.New("not now")
 		}
 		return nil
-	}
+	})
 	c := b.dial(gw.String())
 	for payload, want := range map[string]byte{"fine": 0, "never": 0x99, "later": 0x89} {
 		if code := c.publish(gw.UpTopic(), []byte(payload)); code != want {
@@ -230,12 +230,12 @@ func TestMalformedPackets(t *testing.T) {
 
 func TestPanicEndsOneConnection(t *testing.T) {
 	b := newLab(t, 0)
-	b.heard.answer = func(p []byte) error {
+	b.heard.answers(func(p []byte) error {
 		if string(p) == "boom" {
 			panic("on purpose")
 		}
 		return nil
-	}
+	})
 	good := b.dial("plant/gw-2")
 	bad := b.dial(gw.String())
 	ctx, cancel := context.WithCancel(t.Context())

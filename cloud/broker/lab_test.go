@@ -26,6 +26,13 @@ type arrivals struct {
 	answer    func(payload []byte) error // nil: all is well
 }
 
+// answers sets what is answered from now on.
+func (a *arrivals) answers(f func(payload []byte) error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answer = f
+}
+
 func (a *arrivals) Bundle(_ context.Context, g protocol.Gateway, p Publish) error {
 	a.mu.Lock()
 	a.bundles = append(a.bundles, g.String()+" "+string(p.Payload))
