@@ -1,6 +1,8 @@
 package link
 
 import (
+	"context"
+	"log/slog"
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
@@ -23,7 +25,7 @@ func (l *Link) received(p paho.PublishReceived) {
 		return // of an outbox that this gateway had before
 	}
 	if top := a.Committed.Max(); top > l.store.Head() {
-		l.cfg.Log.Error("the cloud has committed more than this outbox ever held: its folder was restored from a copy; "+
+		l.tellOnce(&l.copied, slog.LevelError, "the cloud has committed more than this outbox ever held: its folder was restored from a copy; "+
 			"move the folder away so that the outbox starts a new epoch", "epoch", protocol.EpochString(a.Epoch), "seq", top)
 		return
 	}
@@ -61,6 +63,7 @@ func (l *Link) apply(a *protocol.Ack, client *paho.Client) {
 	}
 	if first {
 		l.stats.setOnline(true)
+		l.copied, l.barred = false, false
 	}
 	session := l.session
 	l.mu.Unlock()
@@ -71,6 +74,17 @@ func (l *Link) apply(a *protocol.Ack, client *paho.Client) {
 	if first {
 		l.cfg.Log.Info("the link is up", "broker", l.cfg.Broker.Redacted(), "session", session, "committed", a.Committed.String())
 		l.cfg.Observer.LinkUp()
+	}
+}
+
+// tellOnce logs what an ack or a broker says again and again, the first time.
+func (l *Link) tellOnce(told *bool, level slog.Level, msg string, args ...any) {
+	l.mu.Lock()
+	first := !*told
+	*told = true
+	l.mu.Unlock()
+	if first {
+		l.cfg.Log.Log(context.Background(), level, msg, args...)
 	}
 }
 

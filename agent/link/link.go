@@ -77,13 +77,16 @@ type Link struct {
 	cfg   Config
 	store Store
 
-	mu       sync.Mutex
-	client   *paho.Client // nil while there is no tidemark yet
-	session  uint64
-	headAt   uint64 // head of the outbox when the connection came up
-	flight   flight
-	apart    apart
-	late     bool // acks are late, and that was told
+	mu      sync.Mutex
+	client  *paho.Client // nil while there is no tidemark yet
+	session uint64
+	headAt  uint64 // head of the outbox when the connection came up
+	flight  flight
+	apart   apart
+	// What was told, and is not told again until it has passed.
+	late     bool // acks come late
+	copied   bool // the cloud has more than the outbox ever held
+	barred   bool // the broker refuses the topics
 	schemas  map[protocol.SchemaID]schemaState
 	wake     chan struct{}
 	stats    stats
@@ -146,6 +149,7 @@ func (l *Link) mqttConfig() autopaho.ClientConfig {
 		ClientConfig: paho.ClientConfig{
 			ClientID:      l.cfg.Gateway.String(),
 			PacketTimeout: ackTimeout,
+			Session:       newSession(),
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 				l.received(p)
 				return true, nil
@@ -242,7 +246,7 @@ func (l *Link) introduce(ctx context.Context) {
 		_, err = cm.Publish(ctx, &paho.Publish{Topic: l.cfg.Gateway.PresenceTopic(), Payload: p.Encode(), QoS: 1, Retain: true})
 	}
 	if err != nil && ctx.Err() == nil {
-		l.cfg.Log.Warn("the broker refuses the gateway's topics", "err", err)
+		l.tellOnce(&l.barred, slog.LevelWarn, "the broker refuses the gateway's topics; does it know this gateway?", "err", err)
 		l.cfg.Observer.LinkDown(protocol.RungConnack, "the broker refuses the gateway's topics: "+err.Error())
 	}
 }

@@ -456,6 +456,11 @@ func TestAckOfWhatNeverWasIsRefused(t *testing.T) {
 	if !box.Acked().Empty() || g.link.Online() {
 		t.Errorf("acknowledged %s, online %t", box.Acked(), g.link.Online())
 	}
+	births := func() (n int) { c.with(func() { n = len(c.presences) }); return n }
+	eventually(t, "it asks again", func() bool { return births() > 1 })
+	if n := log.count("restored from a copy"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
 	c.with(func() { c.lie = func(a *protocol.Ack) { a.Epoch++; a.Committed = set(1, last) } })
 	next := add(t, box, 1)
 	if !box.Acked().Empty() {
@@ -534,6 +539,12 @@ func (l *lockedBuffer) has(part string) bool {
 	return bytes.Contains(l.b.Bytes(), []byte(part))
 }
 
+func (l *lockedBuffer) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Count(l.b.Bytes(), []byte(part))
+}
+
 func set(first, last uint64) protocol.Set {
 	return protocol.SetOf(protocol.Range{First: first, Last: last})
 }
@@ -547,7 +558,9 @@ func TestDeafConnectionIsGivenUp(t *testing.T) {
 	last := add(t, box, 1)
 	g := newGateway(t, c.addr, box, io.Discard)
 	eventually(t, "it announces itself on another connection", func() (ok bool) {
-		c.with(func() { ok = slices.ContainsFunc(c.presences, func(p protocol.Presence) bool { return p.Online && p.Session > 100 }) })
+		c.with(func() {
+			ok = slices.ContainsFunc(c.presences, func(p protocol.Presence) bool { return p.Online && p.Session > 100 })
+		})
 		return ok
 	})
 	if g.watch.saw(protocol.RungTCP)() {

@@ -34,6 +34,7 @@ type External struct {
 
 	mu      sync.Mutex
 	conn    *autopaho.ConnectionManager
+	failing bool // connecting fails, and that was told
 	workers map[protocol.Gateway]chan paho.PublishReceived
 }
 
@@ -61,9 +62,7 @@ func (b *External) Run(ctx context.Context, h Handler) error {
 			b.log.Warn("the MQTT broker is gone; connecting again", "broker", b.url.Redacted())
 			return true
 		},
-		OnConnectError: func(err error) {
-			b.log.Warn("the MQTT broker refuses or does not answer", "broker", b.url.Redacted(), "err", err)
-		},
+		OnConnectError: b.unreachable,
 		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 			most := uint16(receiveMaximum)
 			if c.Properties == nil { // autopaho makes them only where it has some itself
@@ -90,10 +89,24 @@ func (b *External) Run(ctx context.Context, h Handler) error {
 	return nil
 }
 
+// unreachable hears of each attempt to connect that failed; the first is logged.
+func (b *External) unreachable(err error) {
+	b.mu.Lock()
+	first := !b.failing
+	b.failing = true
+	b.mu.Unlock()
+	if first {
+		b.log.Warn("the MQTT broker refuses or does not answer; connecting again until it does", "broker", b.url.Redacted(), "err", err)
+	}
+}
+
 func (b *External) subscribe(ctx context.Context, cm *autopaho.ConnectionManager) {
 	_, err := cm.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{
 		{Topic: sharedUp, QoS: 1}, {Topic: allPresence, QoS: 1}}})
 	if err == nil {
+		b.mu.Lock()
+		b.failing = false
+		b.mu.Unlock()
 		b.log.Info("subscribed at the MQTT broker", "broker", b.url.Redacted())
 		return
 	}
