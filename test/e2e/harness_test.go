@@ -212,18 +212,25 @@ func (a *theAgent) start() {
 	}
 }
 
-// status asks the running agent over its socket.
-func (a *theAgent) status() (s control.Status) {
+// ask asks the running agent over its socket.
+func (a *theAgent) ask(path string, into any) {
 	a.t.Helper()
-	resp, err := a.http.Get("http://agent/status")
+	resp, err := a.http.Get("http://agent" + path)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
 		a.t.Fatal(err)
 	}
-	return s
+}
+
+func (a *theAgent) status() (s control.Status) { a.t.Helper(); a.ask("/status", &s); return s }
+func (a *theAgent) outbox() (o control.Outbox) { a.t.Helper(); a.ask("/outbox", &o); return o }
+func (a *theAgent) trace(id string) (tr control.Trace) {
+	a.t.Helper()
+	a.ask("/trace/"+id, &tr)
+	return tr
 }
 
 // replay returns a bus that replays the first n readings of the reference data

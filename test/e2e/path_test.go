@@ -42,6 +42,9 @@ func TestReadingsArrive(t *testing.T) {
 	c := startCloud(t, nil)
 	a := startAgent(t, "plant", c.addr.MQTT, replay(t, n, "speed: max"))
 	eventually(t, "every reading is stored", func() bool { return c.readings("plant") == n })
+	eventually(t, "the agent knows that its first message is committed", func() bool {
+		return a.trace(a.outbox().Epoch+"0000000000000001").State == "acknowledged"
+	})
 	a.stop()
 	eventually(t, "the goodbye is seen", func() bool { return !c.gateway("plant").Online })
 	if got := c.readings("plant"); got != n {
