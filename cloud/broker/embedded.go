@@ -55,7 +55,7 @@ func (b *Embedded) Addr() net.Addr { return b.listener.l.Addr() }
 
 // Run serves until ctx is done.
 func (b *Embedded) Run(ctx context.Context, h Handler) error {
-	if err := b.server.AddHook(&hook{ctx: ctx, handler: h, log: b.listener.log}, nil); err != nil {
+	if err := b.server.AddHook(&hook{ctx: ctx, handler: h, clients: b.server.Clients, log: b.listener.log}, nil); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
 	if err := b.server.AddListener(b.listener); err != nil {
@@ -84,6 +84,7 @@ type hook struct {
 	mqtt.HookBase
 	ctx     context.Context // of Run: the hook's methods have none
 	handler Handler
+	clients *mqtt.Clients
 	log     *slog.Logger
 }
 
@@ -142,12 +143,22 @@ func Allowed(clientID, topic string, write bool) bool {
 	return topic == g.AckTopic() || topic == g.CommandTopic() || topic == g.DesiredTopic()
 }
 
+// errForgotten ends a connection that the broker no longer knows. It forgets a
+// client by its id when an earlier connection with the same id is torn down, and
+// with it whoever has connected under that id meanwhile: such a gateway would
+// publish and never hear an ack. It connects again at once.
+var errForgotten = errors.New("another connection with this client id took its place, or took it along when it ended")
+
 // OnPublish hands what gateways publish to the receiver and keeps the broker
 // from forwarding it. It runs in the goroutine that reads the connection, so a
 // gateway that sends faster than the stream commits is slowed by TCP, alone.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	if cl.Net.Inline {
 		return pk, nil
+	}
+	if registered, ok := h.clients.Get(cl.ID); !ok || registered != cl {
+		cl.Stop(errForgotten)
+		return pk, packets.ErrServerBusy
 	}
 	pk.Ignore = true
 	pk.FixedHeader.Retain = false
