@@ -143,6 +143,13 @@ func (b *Bus) URL() string {
 	return b.server.ClientURL()
 }
 
+// platformAge is how long alerts and dead letters are kept.
+const platformAge = 30 * 24 * time.Hour
+
+// maxLetters is how many dead letters of one gateway are kept: one that sends
+// nothing else pushes out only its own.
+const maxLetters = 2000
+
 // schemaLives is how much longer than an entry of the device stream a schema is
 // kept after it was written. The receiver writes one that is in use again at
 // half of that, so it outlives every entry that needs it; those of agents that
@@ -154,7 +161,8 @@ const schemaLives = 4
 func (b *Bus) Prepare(ctx context.Context) error {
 	streams := []jetstream.StreamConfig{
 		{Name: contract.StreamDevice, Subjects: []string{contract.SubjectsDevice}, MaxAge: b.cfg.MaxAge, MaxBytes: b.cfg.MaxBytes, AllowDirect: true, DenyDelete: true},
-		{Name: contract.StreamPlatform, Subjects: []string{contract.SubjectsAlert, contract.SubjectsDead}, MaxAge: 30 * 24 * time.Hour, MaxBytes: 1 << 30, AllowDirect: true},
+		{Name: contract.StreamPlatform, Subjects: []string{contract.SubjectsAlert}, MaxAge: platformAge, MaxBytes: 1 << 30, AllowDirect: true},
+		{Name: contract.StreamDead, Subjects: []string{contract.SubjectsDead}, MaxAge: platformAge, MaxBytes: 1 << 30, MaxMsgsPerSubject: maxLetters, AllowDirect: true},
 	}
 	for _, c := range streams {
 		if _, err := b.js.CreateOrUpdateStream(ctx, c); err != nil {

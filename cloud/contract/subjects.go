@@ -6,8 +6,10 @@ import "tidemark/protocol"
 const (
 	// StreamDevice holds the committed bundles, one subject a gateway. It is the ledger.
 	StreamDevice = "DEVICE"
-	// StreamPlatform holds what the platform itself says durably: alerts and dead letters.
+	// StreamPlatform holds what the platform itself says durably: alerts.
 	StreamPlatform = "PLATFORM"
+	// StreamDead holds the dead letters, apart from what they could push out.
+	StreamDead = "DEAD"
 	// BucketSchemas maps a schema's id in hex to its encoding.
 	BucketSchemas = "schemas"
 	// BucketPresence maps site.gateway to a [Presence] as JSON.

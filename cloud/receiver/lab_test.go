@@ -260,7 +260,7 @@ func (l *ledger) once(t testing.TB, epoch uint64, n int) {
 // dead returns the dead letters.
 func (l *lab) dead() (letters []*jetstream.RawStreamMsg) {
 	l.t.Helper()
-	s, err := l.bus.JetStream().Stream(l.t.Context(), contract.StreamPlatform)
+	s, err := l.bus.JetStream().Stream(l.t.Context(), contract.StreamDead)
 	if err != nil {
 		l.t.Fatal(err)
 	}

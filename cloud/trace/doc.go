@@ -5,7 +5,7 @@
 // flight + dropped + dead.
 //
 // It owns one SQLite file. [Service.Run] reads the device stream, the dead
-// letters in the platform stream, the hop marks that the other services say on
+// letters in their stream, the hop marks that the other services say on
 // NATS, and the presence bucket; it answers the requests of package contract
 // through nats.go/micro. cloud.go starts it; nothing waits for it, so a slow or
 // stopped ledger slows no reading.

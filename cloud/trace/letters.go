@@ -14,7 +14,7 @@ import (
 
 // letter is a dead letter: what the receiver did not accept.
 type letter struct {
-	sequence uint64 // in the platform stream
+	sequence uint64 // in the stream of dead letters
 	gateway  protocol.Gateway
 	kind     protocol.Type
 	epoch    uint64 // 0 if it is not known
@@ -44,7 +44,7 @@ func (s *Service) readLetters(ctx context.Context, after uint64, out chan<- *let
 }
 
 func (s *Service) followLetters(ctx context.Context, next *uint64, out chan<- *letter) error {
-	cons, err := s.js.OrderedConsumer(ctx, contract.StreamPlatform, jetstream.OrderedConsumerConfig{
+	cons, err := s.js.OrderedConsumer(ctx, contract.StreamDead, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{contract.SubjectsDead}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: *next})
 	if err != nil {
 		return err

@@ -138,7 +138,7 @@ func (s *Service) checkStream(ctx context.Context) error {
 	for _, c := range []struct {
 		name string
 		pos  *uint64
-	}{{contract.StreamDevice, &s.pos.Device}, {contract.StreamPlatform, &s.pos.Platform}} {
+	}{{contract.StreamDevice, &s.pos.Device}, {contract.StreamDead, &s.pos.Platform}} {
 		st, err := s.js.Stream(ctx, c.name)
 		if err != nil {
 			return fmt.Errorf("trace: stream %s: %w", c.name, err)
