@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -324,6 +325,7 @@ func startMosquitto(t *testing.T) string {
 	out := &lockedBuffer{}
 	cmd := exec.Command(path, "-c", file)
 	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics cleans nothing up
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
