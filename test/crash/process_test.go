@@ -208,8 +208,14 @@ type agentProcess struct {
 
 func startAgent(t *testing.T, profile, data, broker string, more ...string) *agentProcess {
 	t.Helper()
+	return startAgentFrom(t, filepath.Join(bin, "tidemark-agent"), profile, data, broker, more...)
+}
+
+// startAgentFrom starts an agent of another build.
+func startAgentFrom(t *testing.T, binary, profile, data, broker string, more ...string) *agentProcess {
+	t.Helper()
 	socket := filepath.Join(filepath.Dir(profile), "agent.sock")
-	a := &agentProcess{process: start(t, filepath.Join(bin, "tidemark-agent"), append([]string{"run", "--profile", profile, "--data", data,
+	a := &agentProcess{process: start(t, binary, append([]string{"run", "--profile", profile, "--data", data,
 		"--socket", socket, "--broker", "mqtt://" + broker, "--quiet"}, more...)...)}
 	a.client = http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -156,6 +156,20 @@ func audit(t *testing.T, p *plan, c *cloud) *books {
 // readStream reads the stream as it is now and returns its last sequence.
 func (b *books) readStream(ctx context.Context, t *testing.T, p *plan, addr string) uint64 {
 	t.Helper()
+	last := readEntries(ctx, t, addr, func(e *stream.Entry, lookup protocol.LookupSchema) {
+		if e.Gateway.Name == p.gateway {
+			b.entry(t, e, lookup)
+		}
+	})
+	if last == 0 {
+		t.Fatal("the stream is empty")
+	}
+	return last
+}
+
+// readEntries visits every entry of the stream as it is now, and returns the last sequence, 0 if there is none.
+func readEntries(ctx context.Context, t *testing.T, addr string, visit func(*stream.Entry, protocol.LookupSchema)) uint64 {
+	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	conn, err := nats.Connect("nats://" + addr)
@@ -173,20 +187,19 @@ func (b *books) readStream(ctx context.Context, t *testing.T, p *plan, addr stri
 	}
 	last := s.CachedInfo().State.LastSeq
 	if last == 0 {
-		t.Fatal("the stream is empty")
+		return 0
 	}
 	reader := stream.NewReader(js, slog.New(slog.DiscardHandler))
-	entries := make(chan *stream.Entry, 16)
-	go func() { _ = reader.Run(ctx, 0, entries) }() // it ends with ctx, without an error
-	for e := range entries {
-		if e.Gateway.Name == p.gateway {
-			b.entry(t, e, reader.Lookup(ctx))
-		}
+	found := make(chan *stream.Entry, 16)
+	go func() { _ = reader.Run(ctx, 0, found) }() // it ends with ctx, without an error
+	for e := range found {
+		visit(e, reader.Lookup(ctx))
 		if e.Sequence >= last {
-			break
+			return last
 		}
 	}
-	return last
+	t.Fatal("the stream was not read to its end")
+	return 0
 }
 
 func (b *books) entry(t *testing.T, e *stream.Entry, lookup protocol.LookupSchema) {
