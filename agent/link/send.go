@@ -40,9 +40,19 @@ func (l *Link) send(ctx context.Context) {
 			l.cfg.Log.Debug("publish", "err", err)
 			l.sleep(ctx, nil, nil, minBackoff)
 		case b.raw > raw/2 && b.payload > 0:
-			raw = min(max(raw*targetPayload/b.payload, raw/2, 16<<10), raw*2, 768<<10)
+			raw = nextRaw(raw, b.payload)
 		}
 	}
+}
+
+// maxRaw bounds what is joined into one bundle, in bytes of encoded messages.
+const maxRaw = 768 << 10
+
+// nextRaw returns how many bytes of encoded messages should make targetPayload,
+// if raw made payload.
+func nextRaw(raw, payload int) int {
+	want := int64(raw) * targetPayload / int64(payload) // more than 32 bits hold
+	return int(min(max(want, int64(raw/2), 16<<10), int64(raw*2), maxRaw))
 }
 
 // sleep waits for anything that may give the sender work; false once ctx is done.
