@@ -322,8 +322,37 @@ func startMosquitto(t *testing.T) string {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	startServer(t, addr, path, "-c", file)
+	return addr
+}
+
+// startNATS builds and runs a NATS server of its own process, with JetStream
+// that flushes each write, and returns its URL.
+func startNATS(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "nats-server")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, "github.com/nats-io/nats-server/v2")
+	if b, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build nats-server: %v\n%s", err, b)
+	}
+	addr := freeAddr(t)
+	file := filepath.Join(dir, "nats.conf")
+	text := fmt.Sprintf("listen: %q\nmax_payload: 8MB\njetstream { store_dir: %q, sync_interval: always }\n", addr, dir)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startServer(t, addr, path, "-c", file)
+	return "nats://" + addr
+}
+
+// startServer runs a program that is not ours until the test ends, and returns
+// once it listens at addr.
+func startServer(t *testing.T, addr, path string, args ...string) {
+	t.Helper()
+	name := filepath.Base(path)
 	out := &lockedBuffer{}
-	cmd := exec.Command(path, "-c", file)
+	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics cleans nothing up
 	if err := cmd.Start(); err != nil {
@@ -331,21 +360,20 @@ func startMosquitto(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		if err := cmd.Process.Kill(); err != nil {
-			t.Errorf("end mosquitto: %v", err)
+			t.Errorf("end %s: %v", name, err)
 		}
 		if err := cmd.Wait(); err == nil {
-			t.Error("mosquitto ended by itself")
+			t.Errorf("%s ended by itself", name)
 		}
 		if t.Failed() {
-			t.Logf("log of mosquitto:\n%s", out)
+			t.Logf("log of %s:\n%s", name, out)
 		}
 	})
-	eventually(t, "mosquitto listens", func() bool {
+	eventually(t, name+" listens", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
 		}
 		return err == nil
 	})
-	return addr
 }

@@ -170,6 +170,32 @@ func TestTwoReceiversRaceOnOneBroker(t *testing.T) {
 	balanced(t, first.gateway("plant"))
 }
 
+// Every role in a process of its own, on a broker and a NATS server that are
+// not ours; one of them goes away for a while.
+func TestRolesOnExternalBrokerAndNATS(t *testing.T) {
+	const n = 100_000
+	broker, nats := startMosquitto(t), startNATS(t)
+	role := func(name string) *theCloud {
+		return startCloud(t, func(cfg *cloud.Config) { cfg.MQTT, cfg.NATS, cfg.Roles = "mqtt://"+broker, nats, []string{name} })
+	}
+	role(cloud.RoleReceiver)
+	role(cloud.RoleRule)
+	role(cloud.RoleTrace)
+	data, api := role(cloud.RoleData), role(cloud.RoleGateway)
+	a := startAgent(t, "plant", broker, live+replay(t, n, "speed: max"))
+	eventually(t, "some of it is stored", func() bool { return api.readings("plant") > 0 })
+	data.stop()
+	eventually(t, "the API says that the data service is away", func() bool { return api.readings("plant") < 0 })
+	a.drained()
+	a.stop()
+	data.start()
+	var recorded struct{ Readings int }
+	eventually(t, "every reading is stored once", func() bool {
+		return api.get("/api/v1/readings/count?site=plant&to=2026-02-01T00:00:00Z", &recorded) && recorded.Readings == n
+	})
+	balanced(t, api.gateway("plant"))
+}
+
 func TestBrokerWithoutReceiver(t *testing.T) {
 	broker := startMosquitto(t)
 	a := startAgent(t, "plant", broker, live)
