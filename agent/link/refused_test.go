@@ -30,6 +30,16 @@ func lost(box *outbox.Outbox) (s protocol.Set) {
 	return s
 }
 
+// named adds messages until seqs are named as lost: that the cloud takes others
+// shows that the fault is in these.
+func named(t *testing.T, box *outbox.Outbox, seqs string) {
+	t.Helper()
+	eventually(t, seqs+" are named as lost", func() bool {
+		add(t, box, 1)
+		return lost(box).String() == seqs
+	})
+}
+
 func TestRefusedMessageIsFoundAndNamed(t *testing.T) {
 	c, box := newCloud(t), newOutbox(t)
 	c.bad = holds(37, 251)
@@ -39,7 +49,7 @@ func TestRefusedMessageIsFoundAndNamed(t *testing.T) {
 		c.with(func() { ok = c.committed.Missing(1, last).String() == "37,251" })
 		return ok
 	})
-	eventually(t, "they are named", func() bool { return lost(box).String() == "37,251" })
+	named(t, box, "37,251")
 	for _, d := range box.Lost() {
 		if d.Cause != protocol.CauseRefused || !strings.Contains(d.Text, "it makes no sense") {
 			t.Errorf("named as %+v", d)
@@ -89,9 +99,8 @@ func TestRefusedPartsOutliveTheConnection(t *testing.T) {
 		cl.Stop(io.ErrUnexpectedEOF)
 	}
 	eventually(t, "the others arrive", func() bool { return c.has(1, 4)() && c.has(6, last)() })
-	last = add(t, box, 1) // that the cloud takes this shows that the fault is in the other
-	eventually(t, "it is named", func() bool { return lost(box).String() == "5" })
-	eventually(t, "what is later arrives", c.has(last, last))
+	named(t, box, "5")
+	eventually(t, "what is later arrives", c.has(last+1, box.Head()))
 }
 
 func TestMessagesWhoseSchemaIsLostAreNamed(t *testing.T) {
