@@ -237,16 +237,5 @@ func (a *agentProcess) ask(path string, v any) error {
 	return json.NewDecoder(r.Body).Decode(v)
 }
 
-// committed returns the highest seq that the agent says is committed.
-func (a *agentProcess) committed() (head uint64) {
-	var o control.Outbox
-	if a.ask("/outbox", &o) != nil {
-		return 0 // not up yet, or no more
-	}
-	for _, s := range o.Segments {
-		head = max(head, s.Last)
-	}
-	return head
-}
-
+// status asks the agent; the highest seq that it says is committed is Outbox.NextSeq-1.
 func (a *agentProcess) status() (s control.Status, err error) { return s, a.ask("/status", &s) }
