@@ -172,7 +172,7 @@ func (b *External) handle(ctx context.Context, h Handler, g protocol.Gateway, p 
 		in.SentMs, _ = strconv.ParseInt(p.Properties.User.Get(propSent), 10, 64) // not a number: not known
 	}
 	if err := h.Bundle(ctx, g, in); err != nil && ctx.Err() == nil {
-		b.log.Warn("a bundle was not committed; the gateway will send it again", "site", g.Site, "gateway", g.Name, "err", err)
+		b.log.Debug("a bundle was not committed", "site", g.Site, "gateway", g.Name, "err", err) // the handler has told it
 	}
 }
 
