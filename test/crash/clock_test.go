@@ -105,8 +105,7 @@ func TestWallClockSteps(t *testing.T) {
 	c.up(t)
 	dir := t.TempDir()
 	profile := counting(t, dir, 4000)
-	step := write(t, dir, "step", []byte("0"))
-	t.Setenv("TIDEMARK_TEST_WALL_STEP", step)
+	t.Setenv("TIDEMARK_TEST_WALL_STEP", write(t, dir, "step", []byte("0")))
 	data := filepath.Join(dir, "a")
 	run := func() *agentProcess { return startAgentFrom(t, agentBinary, profile, data, c.mqtt) }
 	a := run()
@@ -125,18 +124,21 @@ func TestWallClockSteps(t *testing.T) {
 			t.Errorf("%s, ten messages took %v", what, took)
 		}
 	}
-	more("at first")
-	for _, by := range []time.Duration{year, 0, -year, 0} {
+	set := func(by time.Duration) {
+		t.Helper()
+		before := a.log.count("the wall clock stepped")
 		write(t, dir, "step", strconv.AppendInt(nil, int64(by/time.Second), 10))
+		until(t, 20*time.Second, "the agent notices the step", func() bool { a.mustRun(); return a.log.count("the wall clock stepped") > before })
 		more(fmt.Sprintf("with the clock off by %v", by))
 	}
-	write(t, dir, "step", strconv.AppendInt(nil, int64(year/time.Second), 10))
-	more("a year ahead")
+	more("at first")
+	for _, by := range []time.Duration{year, 0, -year, 0, year} {
+		set(by)
+	}
 	a.kill()
 	a = run()
 	more("after a kill, a year ahead")
-	write(t, dir, "step", []byte("0"))
-	more("in time again")
+	set(0)
 	a.stop()
 	profile = counting(t, dir, lastLife) // so that what it said at its end arrives too, and there is an end
 	a = run()

@@ -55,10 +55,12 @@ func (l *tail) String() string {
 	return string(l.b)
 }
 
-func (l *tail) has(s string) bool {
+func (l *tail) has(s string) bool { return l.count(s) > 0 }
+
+func (l *tail) count(s string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return bytes.Contains(l.b, []byte(s))
+	return bytes.Count(l.b, []byte(s))
 }
 
 // start runs a program; it is killed when the test ends.
