@@ -1,8 +1,6 @@
 package link
 
 import (
-	"context"
-	"log/slog"
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
@@ -25,8 +23,10 @@ func (l *Link) received(p paho.PublishReceived) {
 		return // of an outbox that this gateway had before
 	}
 	if top := a.Committed.Max(); top > l.store.Head() {
-		l.tellOnce(&l.copied, slog.LevelError, "the cloud has committed more than this outbox ever held: its folder was restored from a copy; "+
-			"move the folder away so that the outbox starts a new epoch", "epoch", protocol.EpochString(a.Epoch), "seq", top)
+		if l.untold(&l.copied) {
+			l.cfg.Log.Error("the cloud has committed more than this outbox ever held: its folder was restored from a copy; "+
+				"move the folder away so that the outbox starts a new epoch", "epoch", protocol.EpochString(a.Epoch), "seq", top)
+		}
 		return
 	}
 	l.apply(&a, p.Client)
@@ -77,15 +77,13 @@ func (l *Link) apply(a *protocol.Ack, client *paho.Client) {
 	}
 }
 
-// tellOnce logs what an ack or a broker says again and again, the first time.
-func (l *Link) tellOnce(told *bool, level slog.Level, msg string, args ...any) {
+// untold reports whether something has not been told before, and marks it as told.
+func (l *Link) untold(told *bool) bool {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	first := !*told
 	*told = true
-	l.mu.Unlock()
-	if first {
-		l.cfg.Log.Log(context.Background(), level, msg, args...)
-	}
+	return first
 }
 
 // poke wakes the sender.

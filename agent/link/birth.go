@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
@@ -58,7 +57,9 @@ func (l *Link) introduce(ctx context.Context) {
 		_, err = cm.Publish(ctx, &paho.Publish{Topic: l.cfg.Gateway.PresenceTopic(), Payload: p.Encode(), QoS: 1, Retain: true})
 	}
 	if err != nil && ctx.Err() == nil {
-		l.tellOnce(&l.barred, slog.LevelWarn, "the broker refuses the gateway's topics; does it know this gateway?", "err", err)
+		if l.untold(&l.barred) {
+			l.cfg.Log.Warn("the broker refuses the gateway's topics; does it know this gateway?", "err", err)
+		}
 		l.cfg.Observer.LinkDown(protocol.RungConnack, "the broker refuses the gateway's topics: "+err.Error())
 	}
 }
