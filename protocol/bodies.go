@@ -79,6 +79,7 @@ type OutboxState struct {
 	Segments    uint64 `cbor:"6,keyasint"`
 	Quarantined uint64 `cbor:"7,keyasint"`
 	BudgetBytes uint64 `cbor:"8,keyasint"`
+	Thinned     uint64 `cbor:"9,keyasint,omitempty" json:",omitempty"` // of Dropped, those that one-minute aggregates stand in for
 }
 
 // BusState is the health and freshness of one bus.
@@ -132,6 +133,8 @@ type Dropped struct {
 	// FromMs and ToMs bound the time of what is lost where that is known.
 	FromMs int64 `cbor:"5,keyasint,omitempty"`
 	ToMs   int64 `cbor:"6,keyasint,omitempty"`
+	// By is the seqs of the messages that stand in for what is lost, if it was thinned.
+	By Set `cbor:"7,keyasint,omitzero"`
 }
 
 // Why an outbox gives messages up.
@@ -139,7 +142,7 @@ const (
 	CauseBudget  = "budget"  // the outbox was full; the oldest telemetry went first
 	CauseCorrupt = "corrupt" // a segment could not be read
 	CauseRefused = "refused" // the cloud refuses the message; it is in its dead letters
-	CauseThinned = "thinned" // replaced by one-minute aggregates, which are in the message named by the text
+	CauseThinned = "thinned" // replaced by one-minute aggregates, which are in the messages that By names
 )
 
 // Clock is the body of a clock message: from it and a message's boot and

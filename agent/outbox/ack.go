@@ -44,6 +44,7 @@ func (o *Outbox) tend(failing bool) {
 	}
 	o.repair()
 	o.keepBudget()
+	o.keepThin()
 	o.keepReserve()
 }
 

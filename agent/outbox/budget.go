@@ -166,7 +166,7 @@ func (o *Outbox) strip(s *segment, c int) error {
 	if damaged {
 		return nil
 	}
-	v := victims{kept: &salvaged{messages: map[uint64]found{}, schemas: map[protocol.SchemaID][]byte{}}}
+	v := newVictims()
 	err := s.read(s.first, s.last, func(seq, run uint64, data []byte) (bool, error) {
 		if !open.Contains(seq) {
 			return true, nil
@@ -187,7 +187,7 @@ func (o *Outbox) strip(s *segment, c int) error {
 	if err := o.rewrite(s, v.keep, v.kept); err != nil {
 		return err
 	}
-	s.level = c + 1
+	s.level = max(s.level, c+1)
 	return nil
 }
 
@@ -196,6 +196,12 @@ type victims struct {
 	seqs, keep protocol.Set
 	from, to   int64 // times of those to give up
 	kept       *salvaged
+	used       map[protocol.SchemaID]bool // schemas of the telemetry to keep
+	unsure     bool                       // some of it does not say which
+}
+
+func newVictims() *victims {
+	return &victims{kept: &salvaged{messages: map[uint64]found{}, schemas: map[protocol.SchemaID][]byte{}}, used: map[protocol.SchemaID]bool{}}
 }
 
 func (v *victims) sort(seq, run uint64, data []byte, c int) error {
@@ -206,7 +212,7 @@ func (v *victims) sort(seq, run uint64, data []byte, c int) error {
 	if class(m.Type) > c {
 		v.keep.Add(seq, seq)
 		v.kept.messages[seq] = found{run, append([]byte(nil), data...)}
-		return nil
+		return v.use(m.Type, data)
 	}
 	v.seqs.Add(seq, seq)
 	if v.from == 0 || m.Time < v.from {
@@ -226,6 +232,34 @@ func (v *victims) sort(seq, run uint64, data []byte, c int) error {
 		v.seqs.AddSet(d.Ranges)
 	}
 	return nil
+}
+
+// use notes which schema a message that is kept needs.
+func (v *victims) use(t protocol.Type, data []byte) error {
+	if t != protocol.TypeTelemetry {
+		return nil
+	}
+	m, err := protocol.DecodeMessage(data)
+	if err != nil {
+		return err
+	}
+	if id, err := m.SchemaOf(); err == nil {
+		v.used[id] = true
+	} else {
+		v.unsure = true
+	}
+	return nil
+}
+
+// schemas returns those schemas of a segment that what is kept needs.
+func (v *victims) schemas(s *segment) map[protocol.SchemaID][]byte {
+	all := s.schemas()
+	for id := range all {
+		if !v.used[id] && !v.unsure {
+			delete(all, id)
+		}
+	}
+	return all
 }
 
 // schemas returns the encoded schemas that a sealed segment holds.

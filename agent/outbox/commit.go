@@ -19,8 +19,8 @@ const (
 )
 
 // Run commits what is pending, at the latest Config.CommitInterval after it
-// was appended; deletes acknowledged segments; repairs damaged ones; and keeps
-// to the budget. When ctx ends it commits what is pending and returns nil, or
+// was appended; deletes acknowledged segments; repairs damaged ones; thins old
+// telemetry; and keeps to the budget. When ctx ends it commits what is pending and returns nil, or
 // why that was not possible. Failing commits are tried again for as long as
 // Run runs.
 func (o *Outbox) Run(ctx context.Context) error {
@@ -53,10 +53,10 @@ func (o *Outbox) step(r *retry) time.Duration {
 	o.tend(time.Now().Before(r.notBefore))
 	wait := o.due()
 	if wait < 0 {
-		return time.Hour
+		return o.thinWait(time.Hour)
 	}
 	if wait = max(wait, time.Until(r.notBefore)); wait > 0 {
-		return wait
+		return o.thinWait(wait)
 	}
 	err := o.commitOnce()
 	o.note(err)
@@ -199,7 +199,7 @@ func (o *Outbox) nextBatch() []*Ticket {
 	}
 	for i, t := range o.pending {
 		bytes += len(t.data)
-		if bytes > limit && i > 0 {
+		if bytes > limit && i > 0 && !t.joined {
 			return o.pending[:i:i]
 		}
 	}

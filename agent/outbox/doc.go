@@ -13,6 +13,15 @@
 // that are lost are named in a dropped message, which travels to the cloud
 // like any other.
 //
+// It keeps to a budget of bytes. From 80 % on it thins: about an hour of the
+// oldest telemetry at a time becomes messages with one scan a minute, of last,
+// minimum, maximum and mean, until 70 % are in use or nothing is left to thin.
+// These and the dropped message that names what they stand for are one commit;
+// only then the segments are written anew without it. What is not much
+// smaller thinned, and the newest segment, stay as they are. At 100 % the
+// oldest telemetry goes, then heartbeats, then the rest. README.md of package
+// protocol, section Dropped, says how aggregates are named and made.
+//
 // It never deletes what is not acknowledged without naming it, never starts
 // over, and never refuses to open because of what its files hold.
 //

@@ -30,14 +30,22 @@ func (o *Outbox) reportLost(seqs protocol.Set, cause, text string, fromMs, toMs 
 		if err != nil {
 			panic(fmt.Sprintf("outbox: a dropped message that does not encode: %v", err)) // only numbers and short texts stand in it
 		}
-		t.then = func() {
-			o.dropped += part.Minus(o.lost).Count()
-			o.lost.AddSet(part)
-			o.reports = append(o.reports, d)
-			if len(o.reports) > maxReports {
-				o.reports = append([]protocol.Dropped(nil), o.reports[len(o.reports)-maxReports:]...)
-			}
-			o.ackDirty = true
-		}
+		t.then = func() { o.nowLost(&d) }
 	}
+}
+
+// nowLost is what follows the commit of a dropped message. The caller holds mu.
+func (o *Outbox) nowLost(d *protocol.Dropped) {
+	n := d.Ranges.Minus(o.lost).Count()
+	o.dropped += n
+	if d.Cause == protocol.CauseThinned {
+		o.thinned += n
+		o.standIns.AddSet(d.By)
+	}
+	o.lost.AddSet(d.Ranges)
+	o.reports = append(o.reports, *d)
+	if len(o.reports) > maxReports {
+		o.reports = append([]protocol.Dropped(nil), o.reports[len(o.reports)-maxReports:]...)
+	}
+	o.ackDirty = true
 }

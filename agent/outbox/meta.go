@@ -18,13 +18,17 @@ type meta struct {
 	Gen     uint64             `cbor:"1,keyasint"` // grows with every save
 	Epoch   uint64             `cbor:"2,keyasint"`
 	Run     uint64             `cbor:"3,keyasint"`
-	Reserve uint64             `cbor:"4,keyasint"` // no seq above it has been committed
-	Clean   bool               `cbor:"5,keyasint"` // closed in order: Reserve is the highest seq ever given
-	Active  uint64             `cbor:"6,keyasint"` // first seq of the newest segment
-	Acked   []uint64           `cbor:"7,keyasint"` // pairs of first and last
-	Lost    []uint64           `cbor:"8,keyasint"`
+	Reserve uint64             `cbor:"4,keyasint"`           // no seq above it has been committed
+	Clean   bool               `cbor:"5,keyasint"`           // closed in order: Reserve is the highest seq ever given
+	Active  uint64             `cbor:"6,keyasint"`           // first seq of the newest segment
+	Acked   []uint64           `cbor:"7,keyasint"`           // pairs of first and last
+	Lost    []uint64           `cbor:"8,keyasint,omitempty"` // as states of old have it
 	Dropped uint64             `cbor:"9,keyasint"`
 	Reports []protocol.Dropped `cbor:"10,keyasint"`
+
+	LostPacked []byte `cbor:"11,keyasint,omitempty"` // as pack writes it
+	StandIns   []byte `cbor:"12,keyasint,omitempty"`
+	Thinned    uint64 `cbor:"13,keyasint,omitempty"`
 }
 
 // metaFiles keeps meta in two files, each with a checksum, and writes them one
@@ -135,6 +139,34 @@ func unflatten(flat []uint64) (s protocol.Set) {
 	return s
 }
 
+// pack writes a set that may have very many ranges: for each the distance from
+// the one before, and its length, as uvarints.
+func pack(s protocol.Set) (out []byte) {
+	prev := uint64(0)
+	for _, r := range s.Ranges() {
+		out = binary.AppendUvarint(binary.AppendUvarint(out, r.First-prev), r.Last-r.First)
+		prev = r.Last
+	}
+	return out
+}
+
+func unpack(b []byte) (s protocol.Set) {
+	prev := uint64(0)
+	for len(b) > 0 {
+		gap, n := binary.Uvarint(b)
+		if n <= 0 {
+			return s
+		}
+		more, k := binary.Uvarint(b[n:])
+		if k <= 0 {
+			return s
+		}
+		s.Add(prev+gap, prev+gap+more)
+		prev, b = prev+gap+more, b[n+k:]
+	}
+	return s
+}
+
 const (
 	reserveMin   = 256
 	reserveMax   = 65536
@@ -165,8 +197,8 @@ func (o *Outbox) saveMeta(clean bool, need uint64) error {
 		m.Active = o.active.seg.first
 	}
 	o.collapse()
-	m.Acked, m.Lost = flatten(o.acked), flatten(o.lost)
-	m.Dropped, m.Reports = o.dropped, o.reports
+	m.Acked, m.Lost, m.LostPacked, m.StandIns = flatten(o.acked), nil, pack(o.lost), pack(o.standIns)
+	m.Dropped, m.Thinned, m.Reports = o.dropped, o.thinned, o.reports
 	o.mu.Unlock()
 	if err := o.metaDo.save(m); err != nil {
 		return err
@@ -187,5 +219,6 @@ func (o *Outbox) collapse() {
 			o.acked.Add(r.First, min(r.Last, below))
 		}
 	}
-	o.lost = o.lost.Minus(protocol.SetOf(protocol.Range{First: 1, Last: below}))
+	gone := protocol.SetOf(protocol.Range{First: 1, Last: below})
+	o.lost, o.standIns = o.lost.Minus(gone), o.standIns.Minus(gone)
 }

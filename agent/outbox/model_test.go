@@ -23,10 +23,15 @@ type model struct {
 	committed map[uint64][]byte
 	acked     protocol.Set
 	tb        *testing.T
+
+	thinAt float64
+	plants []*plant
+	seen   uint64       // the outbox's own messages are known up to here
+	named  protocol.Set // in dropped messages
 }
 
 func (m *model) open() {
-	o, err := Open(m.tb.Context(), Config{Dir: m.dir, SegmentBytes: 64 << 10, Budget: 64 << 20, CommitBytes: 1 << 20, Log: quiet()})
+	o, err := Open(m.tb.Context(), Config{Dir: m.dir, SegmentBytes: 64 << 10, Budget: 64 << 20, CommitBytes: 1 << 20, ThinAt: m.thinAt, Log: quiet()})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -38,8 +43,11 @@ func (m *model) open() {
 }
 
 func (m *model) append(size int, urgent bool) {
-	msg := event(size)
-	tk, err := m.o.Append(m.tb.Context(), msg, nil, urgent)
+	m.appendMessage(event(size), nil, urgent)
+}
+
+func (m *model) appendMessage(msg *protocol.Message, schema *protocol.Schema, urgent bool) {
+	tk, err := m.o.Append(m.tb.Context(), msg, schema, urgent)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -62,6 +70,44 @@ func (m *model) commit() {
 		m.committed[tk.Seq()] = m.pendingM[tk.Seq()]
 	}
 	m.pending, m.pendingM = nil, map[uint64][]byte{}
+	m.absorb()
+}
+
+// absorb takes over what the outbox itself has committed: what stands in for
+// other messages, and the dropped messages that name those.
+func (m *model) absorb() {
+	got, err := m.o.Read(m.seen, m.o.Head(), 1<<30, protocol.Set{})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var by protocol.Set
+	for _, s := range got {
+		m.seen = s.Seq
+		if _, ours := m.committed[s.Seq]; ours {
+			continue
+		}
+		m.committed[s.Seq] = s.Data
+		if s.Type == protocol.TypeTelemetry {
+			by.Add(s.Seq, s.Seq)
+			continue
+		}
+		msg, err := protocol.DecodeMessage(s.Data)
+		var d protocol.Dropped
+		if err == nil {
+			err = protocol.Unmarshal(msg.Body, &d)
+		}
+		if err != nil || msg.Type != protocol.TypeDropped || d.Cause != protocol.CauseThinned || !d.By.Minus(by).Empty() {
+			m.t.Fatalf("message %d of the outbox: %v %+v", s.Seq, err, d)
+		}
+		for _, r := range d.Ranges.Ranges() {
+			for seq := r.First; seq <= r.Last; seq++ {
+				if m.committed[seq] == nil || m.named.Contains(seq) || m.acked.Contains(seq) {
+					m.t.Fatalf("message %d is named by %d: committed %t, named before %t, acknowledged %t", seq, s.Seq, m.committed[seq] != nil, m.named.Contains(seq), m.acked.Contains(seq))
+				}
+			}
+		}
+		m.named.AddSet(d.Ranges)
+	}
 }
 
 func (m *model) read(after, upTo uint64, maxBytes int, skip protocol.Set) {
@@ -72,7 +118,7 @@ func (m *model) read(after, upTo uint64, maxBytes int, skip protocol.Set) {
 	i, total := 0, 0
 	for seq := after + 1; seq <= min(upTo, m.o.Head()); seq++ {
 		data, ok := m.committed[seq]
-		if !ok || m.acked.Contains(seq) || skip.Contains(seq) {
+		if !ok || m.acked.Contains(seq) || m.named.Contains(seq) || skip.Contains(seq) {
 			continue
 		}
 		if i == len(got) {
@@ -81,7 +127,7 @@ func (m *model) read(after, upTo uint64, maxBytes int, skip protocol.Set) {
 			}
 			return
 		}
-		if got[i].Seq != seq || !bytes.Equal(got[i].Data, data) || got[i].Type != protocol.TypeEvent {
+		if got[i].Seq != seq || !bytes.Equal(got[i].Data, data) {
 			m.t.Fatalf("read gives %d where %d is due", got[i].Seq, seq)
 		}
 		total += len(data)
@@ -103,25 +149,33 @@ func (m *model) crash() {
 	m.dir = dir
 	m.open()
 	m.forgetAcks()
+	m.absorb()
 }
 
 // forgetAcks takes over what the outbox knows to be acknowledged: after a
 // crash that may be less, but never a seq that was not.
 func (m *model) forgetAcks() {
 	known := m.o.Acked()
-	if extra := known.Minus(m.acked); !extra.Empty() {
+	if extra := known.Minus(m.acked).Minus(m.named); !extra.Empty() { // what is named, and before the oldest segment, counts as acknowledged
 		m.t.Fatalf("acknowledged by nobody: %s", extra)
 	}
 	m.acked = known
 }
 
-func TestModel(t *testing.T) {
+func TestModel(t *testing.T) { checkModel(t, -1) }
+
+// TestModelThinning is the same with a budget of which little is free.
+func TestModelThinning(t *testing.T) { checkModel(t, 0.003) }
+
+func checkModel(t *testing.T, thinAt float64) {
+	thinned := uint64(0)
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := &model{t: rt, tb: t, dir: dir, committed: map[uint64][]byte{}}
+		m := &model{t: rt, tb: t, dir: dir, committed: map[uint64][]byte{}, thinAt: thinAt,
+			plants: []*plant{newPlant(t, "pump", 5, noon), newPlant(t, "fan", 30, noon+500)}}
 		m.open()
 		defer func() { m.o.Close() }()
 		seqs := func(rt *rapid.T) protocol.Set {
@@ -141,6 +195,21 @@ func TestModel(t *testing.T) {
 					}
 				}
 			},
+			"telemetry": func(rt *rapid.T) {
+				for range rapid.IntRange(1, 600).Draw(rt, "n") {
+					p := rapid.SampledFrom(m.plants).Draw(rt, "plant")
+					m.appendMessage(p.message(t), p.schema, false)
+				}
+			},
+			"thin": func(rt *rapid.T) {
+				if len(m.pending) > 0 {
+					m.commit()
+				}
+				for range rapid.IntRange(1, 10).Draw(rt, "steps") {
+					thinStepOnce(m.o)
+				}
+				m.absorb()
+			},
 			"commit": func(*rapid.T) { m.commit() },
 			"read": func(rt *rapid.T) {
 				after := rapid.Uint64Range(0, m.o.Head()).Draw(rt, "after")
@@ -152,6 +221,7 @@ func TestModel(t *testing.T) {
 					rt.Fatal(err)
 				}
 				m.acked.AddSet(s)
+				m.absorb()
 			},
 			"reopen": func(rt *rapid.T) {
 				if err := m.o.Close(); err != nil {
@@ -162,18 +232,25 @@ func TestModel(t *testing.T) {
 				}
 				before := m.acked.Clone()
 				m.open()
+				m.seen = min(m.seen, m.o.Head())
 				m.forgetAcks()
-				if !before.Equal(m.acked) {
+				if !before.Minus(m.acked).Empty() {
 					rt.Fatalf("closed in order, and of the acks %s only %s is left", before, m.acked)
 				}
+				m.absorb()
 			},
 			"crash": func(*rapid.T) { m.crash() },
 			"": func(rt *rapid.T) {
 				m.read(0, m.o.Head(), 1<<30, protocol.Set{})
-				if st := m.o.State(); st.Dropped != 0 || st.Quarantined != 0 {
+				if st := m.o.State(); st.Dropped != st.Thinned || st.Quarantined != 0 || m.thinAt < 0 && st.Thinned != 0 {
 					rt.Fatalf("%+v", st)
 				}
+				thinned = max(thinned, m.named.Count())
 			},
 		})
 	})
+	if thinAt > 0 && thinned == 0 {
+		t.Error("nothing was thinned")
+	}
+	t.Logf("at most %d messages of a run were thinned", thinned)
 }

@@ -39,6 +39,7 @@ type Outbox struct {
 	reserveNext time.Time
 	repairNext  time.Time
 	repairErr   string // of the last repair, so that it is logged once
+	thin        thinning
 	noSync      bool   // for the test that shows that flushing matters
 	reserveStep uint64 // how far ahead saveMeta reserves seqs
 	reservedAt  time.Time
@@ -57,6 +58,8 @@ type Outbox struct {
 	refused      protocol.Set       // given to GiveUp in this run
 	reports      []protocol.Dropped // the newest of them
 	dropped      uint64             // messages given up in this epoch
+	thinned      uint64             // of them, those that others stand in for
+	standIns     protocol.Set       // what stands in for others: it is not thinned again
 	segments     []*segment         // by first seq; the last may be the active one
 	schemas      map[protocol.SchemaID]*protocol.Schema
 	aside        []quarantined
@@ -71,6 +74,7 @@ type Ticket struct {
 	seq    uint64
 	data   []byte
 	schema *protocol.Schema
+	joined bool   // in one commit with the ticket before it
 	then   func() // under mu, once it is committed
 	done   chan struct{}
 	err    error

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -32,15 +33,33 @@ func (o *Outbox) recover() error {
 		m = o.guessMeta()
 	}
 	o.epoch, o.run = m.Epoch, m.Run+1
-	o.acked, o.lost = unflatten(m.Acked), unflatten(m.Lost)
-	o.dropped, o.reports = m.Dropped, m.Reports
+	o.acked, o.lost, o.standIns = unflatten(m.Acked), unflatten(m.Lost), unpack(m.StandIns)
+	o.lost.AddSet(unpack(m.LostPacked))
+	o.dropped, o.thinned, o.reports = m.Dropped, m.Thinned, m.Reports
 	o.saved, o.reserveStep, o.ackDirty = m, reserveMin, true
+	if !found {
+		o.findDropped()
+	}
 	o.findEnd(m)
 	if err := o.saveMeta(false, o.next+reserveMin); err != nil {
 		files.close()
 		return err
 	}
 	return nil
+}
+
+// findDropped reads from the segments what the lost state knew of dropped
+// messages. One that is damaged is repaired later.
+func (o *Outbox) findDropped() {
+	for _, s := range o.segments {
+		err := s.read(0, math.MaxUint64, func(_, _ uint64, data []byte) (bool, error) {
+			o.noteDropped(data)
+			return true, nil
+		})
+		if err != nil {
+			o.log.Debug("outbox cannot read all of a segment", "path", s.path, "err", err)
+		}
+	}
 }
 
 // list finds the segments and what stands beside them.
@@ -241,6 +260,7 @@ func (o *Outbox) noteDropped(data []byte) {
 	var d protocol.Dropped
 	if protocol.Unmarshal(m.Body, &d) == nil {
 		o.lost.AddSet(d.Ranges)
+		o.standIns.AddSet(d.By)
 	}
 }
 

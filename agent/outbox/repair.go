@@ -189,8 +189,13 @@ func copyFile(from, to string) error {
 }
 
 // rewrite replaces a sealed segment's file by one that holds only keep, or
-// removes it if that is nothing.
+// removes it if that is nothing. Why the others are not there any more must be
+// on the disk before: seqs that are missing without a known reason would be
+// reported as lost.
 func (o *Outbox) rewrite(s *segment, keep protocol.Set, from *salvaged) error {
+	if err := o.saveMeta(false, 0); err != nil {
+		return err
+	}
 	if keep.Empty() {
 		return o.remove(s)
 	}

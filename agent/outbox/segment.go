@@ -35,6 +35,7 @@ type segment struct {
 	gone  bool
 	named protocol.Set // seqs in it that queued dropped messages name
 	level int          // classes of messages that were given up to keep to the budget
+	tight bool         // it holds little that need not be kept
 	err   error        // why it is in need of repair; under Outbox.mu
 }
 

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -65,7 +66,7 @@ func (o *Outbox) Fault() error {
 func (o *Outbox) State() protocol.OutboxState {
 	infos := o.Segments()
 	o.mu.Lock()
-	s := protocol.OutboxState{NextSeq: o.head + 1, Dropped: o.dropped, BudgetBytes: uint64(o.cfg.Budget),
+	s := protocol.OutboxState{NextSeq: o.head + 1, Dropped: o.dropped, Thinned: o.thinned, BudgetBytes: uint64(o.cfg.Budget),
 		Segments: uint64(len(o.segments)), Quarantined: uint64(len(o.aside))}
 	o.mu.Unlock()
 	for _, i := range infos {
@@ -73,9 +74,21 @@ func (o *Outbox) State() protocol.OutboxState {
 		s.Bytes += uint64(i.Bytes)
 	}
 	if s.Depth > 0 {
-		if first, err := o.Read(0, s.NextSeq-1, 1, protocol.Set{}); err == nil && len(first) > 0 {
-			s.OldestMs = uint64(max(0, time.Now().UnixMilli()-first[0].Time))
-		}
+		s.OldestMs = uint64(max(0, o.oldest()))
 	}
 	return s
+}
+
+// oldest returns the age of the oldest message kept, in milliseconds. What
+// stands in for others has a higher seq than younger messages may have.
+func (o *Outbox) oldest() (age int64) {
+	o.mu.Lock()
+	open := o.standIns.Minus(o.acked).Minus(o.lost)
+	o.mu.Unlock()
+	for _, after := range []uint64{0, max(open.Min(), 1) - 1} {
+		if first, err := o.Read(after, math.MaxUint64, 1, protocol.Set{}); err == nil && len(first) > 0 {
+			age = max(age, time.Now().UnixMilli()-first[0].Time)
+		}
+	}
+	return age
 }
