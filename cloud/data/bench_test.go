@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tidemark/cloud/stream"
+	"tidemark/cloud/stream/streamtest"
 	"tidemark/protocol"
 	"tidemark/test/dataset"
 )
@@ -85,7 +86,7 @@ func BenchmarkStore(b *testing.B) {
 			st := newStation(b, Config{FlushInterval: time.Hour})
 			st.stop()
 			p := newPlantFeed(b)
-			putSchema(b, st.bus.JetStream(), p.schema)
+			streamtest.PutSchema(b, st.bus.JetStream(), p.schema)
 			svc, err := New(st.cfg, st.bus.Conn(), st.bus.JetStream())
 			if err != nil {
 				b.Fatal(err)

@@ -2,18 +2,15 @@ package data
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"tidemark/cloud/bus"
 	"tidemark/cloud/contract"
+	"tidemark/cloud/stream/streamtest"
 	"tidemark/protocol"
 )
 
@@ -77,56 +74,16 @@ func (st *station) start() {
 	}
 }
 
-// putSchema puts a schema where the receiver puts it.
-func putSchema(t testing.TB, js jetstream.JetStream, s *protocol.Schema) {
-	t.Helper()
-	kv, err := js.KeyValue(context.Background(), contract.BucketSchemas)
-	if err == nil {
-		id := s.ID()
-		_, err = kv.Put(context.Background(), hex.EncodeToString(id[:]), s.Encoded())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // publish commits messages as a bundle and returns its position.
 func publish(t testing.TB, js jetstream.JetStream, g protocol.Gateway, msgs ...*protocol.Message) uint64 {
 	t.Helper()
-	payload, err := protocol.EncodeBundle(msgs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	msg := nats.NewMsg(g.UpSubject())
-	msg.Data = payload
-	msg.Header.Set(contract.HeaderSent, fmt.Sprint(time.Now().UnixMilli()))
-	msg.Header.Set(contract.HeaderReceived, fmt.Sprint(time.Now().UnixMicro()))
-	ack, err := js.PublishMsg(context.Background(), msg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ack.Sequence
+	return streamtest.Publish(t, js, g, nil, msgs...)
 }
 
-// ask sends a request and decodes the reply.
-func ask[R any](t testing.TB, st *station, subject string, q any) (r R) {
+// ask puts a question to the service and decodes the answer.
+func ask[R any](t testing.TB, st *station, subject string, q any) R {
 	t.Helper()
-	data, err := json.Marshal(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		msg, err := st.bus.Conn().Request(subject, data, 20*time.Second)
-		if err == nil {
-			err = json.Unmarshal(msg.Data, &r)
-		}
-		if err == nil {
-			return r
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", subject, err)
-		}
-	}
+	return streamtest.Ask[R](t, st.bus.Conn(), subject, q)
 }
 
 // reach waits until the answers include a position.
@@ -164,7 +121,7 @@ func newFeed(t testing.TB, js jetstream.JetStream, points ...protocol.Point) *fe
 	if err != nil {
 		t.Fatal(err)
 	}
-	putSchema(t, js, s)
+	streamtest.PutSchema(t, js, s)
 	return &feed{t: t, schema: s, clock: protocol.ClockSynced, boot: 7}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tidemark/cloud/contract"
+	"tidemark/cloud/stream/streamtest"
 	"tidemark/protocol"
 )
 
@@ -25,7 +26,7 @@ func TestALoadOfTheReferenceDataSet(t *testing.T) {
 	st := newStation(t, Config{})
 	st.stop()
 	p := newPlantFeed(t)
-	putSchema(t, st.bus.JetStream(), p.schema)
+	streamtest.PutSchema(t, st.bus.JetStream(), p.schema)
 	var last uint64
 	readings := 0
 	for range bundles {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tidemark/cloud/stream"
+	"tidemark/cloud/stream/streamtest"
 	"tidemark/protocol"
 )
 
@@ -13,14 +14,7 @@ import (
 // hundred points, from the payload to the file, a transaction each ten entries:
 // with rules on two points that change with each scan, and on none.
 func BenchmarkRules(b *testing.B) {
-	points := make([]protocol.Point, 100)
-	for i := range points {
-		points[i] = protocol.Point{Name: fmt.Sprintf("dev.p%d", i), Scale: protocol.Scale{Num: 1, Den: 10}}
-	}
-	sch, err := protocol.NewSchema(points, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
+	sch := streamtest.WideSchema(b)
 	lookup := func(protocol.SchemaID) *protocol.Schema { return sch }
 	for name, text := range map[string]string{
 		"two-points": "rules: [{name: a, when: dev.p1 > 20.3 && dev.p2 > 20.0, for: 5s}, {name: b, when: dev.p2 > 99}]",
@@ -52,19 +46,7 @@ func BenchmarkRules(b *testing.B) {
 					msgs := make([]*protocol.Message, 650)
 					for i := range msgs {
 						at += 1000
-						reads := make([]protocol.Reading, 100)
-						for p := range reads {
-							reads[p].Value = protocol.FloatValue(float64(200+(i+p)%7) / 10)
-						}
-						bld := protocol.NewBuilder(sch)
-						if err := bld.Add([]int64{at}, reads); err != nil {
-							b.Fatal(err)
-						}
-						body, err := bld.Body(at)
-						if err != nil {
-							b.Fatal(err)
-						}
-						msgs[i] = &protocol.Message{Type: protocol.TypeTelemetry, Epoch: epochA, Seq: uint64(650*n + i), Time: at, Boot: 1, Body: body}
+						msgs[i] = streamtest.WideMessage(b, sch, epochA, uint64(650*n+i), at)
 					}
 					if joined {
 						msgs = protocol.Join(msgs, lookup)

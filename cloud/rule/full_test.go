@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tidemark/cloud/contract"
+	"tidemark/cloud/stream/streamtest"
 )
 
 // TestFullDisk lets the service's file not grow, as a full disk does: nothing
@@ -22,7 +23,7 @@ func TestFullDisk(t *testing.T) {
 	at := time.Now().Add(-time.Hour).UnixMilli()
 	var last uint64
 	for i := range 40 {
-		last = l.commit(plantA, l.message(uint64(i+1), []string{"a.x"}, row{at + int64(2000*i), []any{2}}, row{at + int64(2000*i+1000), []any{0}}))
+		last = l.Commit(plantA, l.message(uint64(i+1), []string{"a.x"}, row{at + int64(2000*i), []any{2}}, row{at + int64(2000*i+1000), []any{0}}))
 	}
 	s.mu.RLock()
 	written := s.written
@@ -32,7 +33,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	limit(1 << 30)
 	l.passed(s, last)
-	eventually(t, "all is said", func() bool { return len(l.said()) == 80 })
+	streamtest.Eventually(t, "all is said", func() bool { return len(l.said()) == 80 })
 	if r := ask[contract.AlertsResult](l, contract.ReqAlerts, contract.AlertsQuery{}); len(r.Alerts) != 40 {
 		t.Errorf("%d alerts, not 40", len(r.Alerts))
 	}

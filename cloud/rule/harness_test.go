@@ -1,151 +1,42 @@
 package rule
 
 import (
-	"context"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"tidemark/cloud/bus"
 	"tidemark/cloud/contract"
+	"tidemark/cloud/stream/streamtest"
 	"tidemark/protocol"
 )
 
-// lab is a real bus with a gateway's view of it: it commits bundles as the
-// receiver does.
+// lab is a bus with gateways on it, and the service behind it.
 type lab struct {
-	t     testing.TB
-	bus   *bus.Bus
-	marks map[protocol.Gateway]protocol.Tidemarks
-	// sentMs is what the gateway's clock said at sending; 0: the right time.
-	sentMs int64
+	*streamtest.Lab
+	t testing.TB
 }
 
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	return labIn(t, t.TempDir())
-}
-
-func labIn(t testing.TB, dir string) *lab {
-	t.Helper()
-	b, err := bus.Open(t.Context(), bus.Config{Dir: dir, Log: slog.New(slog.DiscardHandler), Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.Prepare(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return &lab{t: t, bus: b, marks: map[protocol.Gateway]protocol.Tidemarks{}}
+	return &lab{streamtest.New(t), t}
 }
 
 // start runs a service until the test ends or stop is called.
 func (l *lab) start(cfg Config) (s *Service, stop func()) {
 	l.t.Helper()
-	s, err := New(cfg, l.bus.Conn(), l.bus.JetStream())
+	s, err := New(cfg, l.Bus.Conn(), l.Bus.JetStream())
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; err != nil {
-			l.t.Errorf("Run: %v", err)
-		}
-	}
-	l.t.Cleanup(stop)
-	return s, stop
+	return s, streamtest.Run(l.t, s)
 }
 
-func (l *lab) putSchema(s *protocol.Schema) {
-	l.t.Helper()
-	kv, err := l.bus.JetStream().KeyValue(l.t.Context(), contract.BucketSchemas)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	id := s.ID()
-	if _, err := kv.Put(l.t.Context(), hex.EncodeToString(id[:]), s.Encoded()); err != nil {
-		l.t.Fatal(err)
-	}
-}
-
-// commit publishes messages of one epoch as a bundle and returns its sequence.
-func (l *lab) commit(g protocol.Gateway, msgs ...*protocol.Message) uint64 {
-	l.t.Helper()
-	var seqs protocol.Set
-	var epoch uint64
-	for _, m := range msgs {
-		if m.Type != protocol.TypeSchema {
-			epoch = m.Epoch
-			seqs.AddSet(m.Seqs())
-		}
-	}
-	l.marks[g] = l.marks[g].With(epoch, seqs)
-	payload, err := protocol.EncodeBundle(msgs)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	m := &nats.Msg{Subject: g.UpSubject(), Data: payload, Header: nats.Header{}}
-	m.Header.Set(contract.HeaderTidemark, l.marks[g].String())
-	sent := l.sentMs
-	if sent == 0 {
-		sent = time.Now().UnixMilli()
-	}
-	m.Header.Set(contract.HeaderSent, strconv.FormatInt(sent, 10))
-	m.Header.Set(contract.HeaderReceived, strconv.FormatInt(time.Now().UnixMicro(), 10))
-	ack, err := l.bus.JetStream().PublishMsg(l.t.Context(), m)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return ack.Sequence
-}
-
-// ask sends a request and decodes its answer.
+// ask puts a question to the service and decodes the answer.
 func ask[R any](l *lab, subject string, q any) R {
 	l.t.Helper()
-	b, err := json.Marshal(q)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	var r R
-	msg, err := l.bus.Conn().Request(subject, b, 10*time.Second)
-	for end := time.Now().Add(10 * time.Second); errors.Is(err, nats.ErrNoResponders) && time.Now().Before(end); { // it is starting
-		msg, err = l.bus.Conn().Request(subject, b, 10*time.Second)
-	}
-	if err != nil {
-		l.t.Fatalf("%s: %v", subject, err)
-	}
-	if err := json.Unmarshal(msg.Data, &r); err != nil {
-		l.t.Fatalf("%s: %v in %s", subject, err, msg.Data)
-	}
-	return r
-}
-
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	return streamtest.Ask[R](l.t, l.Bus.Conn(), subject, q)
 }
 
 var (
@@ -182,7 +73,7 @@ func (l *lab) message(seq uint64, names []string, rows ...row) *protocol.Message
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.putSchema(s)
+	l.PutSchema(s)
 	b := protocol.NewBuilder(s)
 	for _, r := range rows {
 		reads := make([]protocol.Reading, len(names))
@@ -224,7 +115,7 @@ func asValue(v any) (protocol.Value, bool) {
 // passed waits until rules have passed a sequence of the stream.
 func (l *lab) passed(s *Service, sequence uint64) {
 	l.t.Helper()
-	eventually(l.t, "rules pass "+strconv.FormatUint(sequence, 10), func() bool {
+	streamtest.Eventually(l.t, "rules pass "+strconv.FormatUint(sequence, 10), func() bool {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		return s.written >= sequence
@@ -234,7 +125,7 @@ func (l *lab) passed(s *Service, sequence uint64) {
 // said returns the alerts in the platform stream, oldest first.
 func (l *lab) said() (out []contract.Alert) {
 	l.t.Helper()
-	st, err := l.bus.JetStream().Stream(l.t.Context(), contract.StreamPlatform)
+	st, err := l.Bus.JetStream().Stream(l.t.Context(), contract.StreamPlatform)
 	if err != nil {
 		l.t.Fatal(err)
 	}

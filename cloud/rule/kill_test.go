@@ -1,84 +1,24 @@
 package rule
 
 import (
-	"context"
-	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
 	"tidemark/cloud/bus"
 	"tidemark/cloud/contract"
+	"tidemark/cloud/stream/streamtest"
 )
 
 // TestMain runs the service as a process of its own where a test asks for it.
 func TestMain(m *testing.M) {
-	if url := os.Getenv("RULE_TEST_URL"); url != "" {
-		if err := child(url, os.Getenv("RULE_TEST_DIR"), os.Getenv("RULE_TEST_RULES")); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
-
-func child(url, dir, rules string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	b, err := bus.Open(ctx, bus.Config{URL: url, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	s, err := New(Config{Dir: dir, Rules: rules, CommitEvery: 5 * time.Millisecond}, b.Conn(), b.JetStream())
-	if err != nil {
-		return err
-	}
-	return s.Run(ctx)
-}
-
-func startChild(t *testing.T, url, dir, rules string) (kill func()) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), "RULE_TEST_URL="+url, "RULE_TEST_DIR="+dir, "RULE_TEST_RULES="+rules)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := false
-	kill = func() {
-		if ended {
-			return
-		}
-		ended = true
-		_ = cmd.Process.Kill() // it may have ended by itself, which Wait tells
-		err := cmd.Wait()
-		if ws := cmd.ProcessState.Sys().(syscall.WaitStatus); err != nil && (!ws.Signaled() || ws.Signal() != syscall.SIGKILL) {
-			t.Errorf("the service ended by itself: %v", err)
-		}
-	}
-	t.Cleanup(kill)
-	return kill
-}
-
-// passedOnDisk is the position in a file that another process writes.
-func passedOnDisk(dir string) (p uint64) {
-	db, err := openDB(filepath.Join(dir, "rule.db"), "deferred")
-	if err != nil {
-		return 0
-	}
-	defer db.Close()
-	_ = db.QueryRow(`SELECT device FROM position`).Scan(&p) // 0 until the tables are there
-	return p
+	streamtest.Main(m, func(b *bus.Bus) (streamtest.Service, error) {
+		return New(Config{Dir: os.Getenv("RULE_TEST_DIR"), Rules: os.Getenv("RULE_TEST_RULES"), CommitEvery: 5 * time.Millisecond}, b.Conn(), b.JetStream())
+	})
 }
 
 // TestKill kills the service again and again under a random timeline; in the
@@ -94,7 +34,7 @@ func TestKill(t *testing.T) {
 	var seq, last uint64
 	const rounds, bundles = 8, 60
 	for range rounds {
-		kill := startChild(t, l.bus.URL(), dir, rules)
+		kill := l.StartProcess("RULE_TEST_DIR="+dir, "RULE_TEST_RULES="+rules)
 		killAfter := last + uint64(rng.IntN(bundles))
 		for range bundles {
 			seq++
@@ -108,9 +48,9 @@ func TestKill(t *testing.T) {
 				batch = append(batch, obs{at, point, v})
 			}
 			ref.apply(batch)
-			last = l.commit(plantA, l.message(seq, []string{point}, rows...))
+			last = l.Commit(plantA, l.message(seq, []string{point}, rows...))
 		}
-		eventually(t, "rules get to where they are killed", func() bool { return passedOnDisk(dir) >= killAfter })
+		streamtest.Eventually(t, "rules get to where they are killed", func() bool { return streamtest.PositionOnDisk(filepath.Join(dir, "rule.db")) >= killAfter })
 		kill()
 	}
 	if len(ref.changes) < 10 {
@@ -118,7 +58,7 @@ func TestKill(t *testing.T) {
 	}
 	s, _ := l.start(Config{Dir: dir, Rules: rules, CommitEvery: 20 * time.Millisecond})
 	l.passed(s, last)
-	eventually(t, "all is said", func() bool { return len(l.said()) >= len(ref.changes) })
+	streamtest.Eventually(t, "all is said", func() bool { return len(l.said()) >= len(ref.changes) })
 	if got := changes(l.said()); !reflect.DeepEqual(got, ref.changes) {
 		t.Errorf("said %v\nwant %v", got, ref.changes)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tidemark/cloud/contract"
+	"tidemark/cloud/stream/streamtest"
 	"tidemark/protocol"
 )
 
@@ -44,7 +45,7 @@ func TestAlert(t *testing.T) {
 	scan := func(s int, temp any, state int) row { return row{at(s), []any{temp, state, "auto", 230.5}} }
 
 	s, stop := l.start(cfg)
-	seq := l.commit(plantA, l.message(1, boilerNames, scan(0, 90.0, 3), scan(10, 90.5, 3), scan(20, 91.0, 3)))
+	seq := l.Commit(plantA, l.message(1, boilerNames, scan(0, 90.0, 3), scan(10, 90.5, 3), scan(20, 91.0, 3)))
 	l.passed(s, seq)
 	if a := ask[contract.AlertsResult](l, contract.ReqAlerts, contract.AlertsQuery{}); len(a.Alerts) != 0 {
 		t.Fatalf("fired too early: %+v", a)
@@ -52,14 +53,14 @@ func TestAlert(t *testing.T) {
 	stop() // what has begun goes on after a restart
 	s, stop = l.start(cfg)
 	// Another site, and a bad reading, which neither fires nor clears.
-	l.commit(plantB, l.message(1, boilerNames, scan(0, 90.0, 3), scan(100, 90.0, 3)))
-	seq = l.commit(plantA, l.message(2, boilerNames, scan(35, nil, 3)))
+	l.Commit(plantB, l.message(1, boilerNames, scan(0, 90.0, 3), scan(100, 90.0, 3)))
+	seq = l.Commit(plantA, l.message(2, boilerNames, scan(35, nil, 3)))
 	l.passed(s, seq)
 	if a := ask[contract.AlertsResult](l, contract.ReqAlerts, contract.AlertsQuery{}); len(a.Alerts) != 0 {
 		t.Fatalf("fired on a bad reading: %+v", a)
 	}
 	fires := l.message(3, boilerNames, scan(40, 92.25, 3), scan(41, 82.0, 3))
-	l.passed(s, l.commit(plantA, fires))
+	l.passed(s, l.Commit(plantA, fires))
 	got := ask[contract.AlertsResult](l, contract.ReqAlerts, contract.AlertsQuery{Site: "harbour", State: "firing"})
 	want := contract.Alert{Rule: "boiler-overheat", Site: "harbour", Gateway: "gw-1", Severity: "critical", State: "firing",
 		Summary: "Boiler is too hot: 92.25 °C at 230.5 V", SinceMs: at(0), FiredMs: at(40), TraceID: fires.TraceID().String(),
@@ -74,18 +75,18 @@ func TestAlert(t *testing.T) {
 	stop()
 	s, stop = l.start(cfg)
 	// A backlog that is late neither clears nor fires; then a reading of now clears.
-	l.passed(s, l.commit(plantA, l.message(4, boilerNames, scan(5, 20.0, 3), scan(30, 20.0, 3))))
+	l.passed(s, l.Commit(plantA, l.message(4, boilerNames, scan(5, 20.0, 3), scan(30, 20.0, 3))))
 	if a := ask[contract.AlertsResult](l, contract.ReqAlerts, contract.AlertsQuery{State: "firing"}); len(a.Alerts) != 1 || a.Alerts[0].ID != want.ID {
 		t.Fatalf("late readings changed the alerts: %+v", a)
 	}
-	l.passed(s, l.commit(plantA, l.message(5, boilerNames, scan(50, 79.0, 3))))
+	l.passed(s, l.Commit(plantA, l.message(5, boilerNames, scan(50, 79.0, 3))))
 	got = ask[contract.AlertsResult](l, contract.ReqAlerts, contract.AlertsQuery{})
 	if describe(got.Alerts) != "boiler-overheat gw-1 cleared" || got.Alerts[0].ID != want.ID || got.Alerts[0].ClearedMs != at(50) {
 		t.Errorf("not cleared: %+v", got)
 	}
 	// A late reading does not fire again.
-	l.passed(s, l.commit(plantA, l.message(6, boilerNames, scan(44, 99.0, 3), scan(46, 99.0, 3))))
-	eventually(t, "both are said", func() bool { return len(l.said()) == 2 })
+	l.passed(s, l.Commit(plantA, l.message(6, boilerNames, scan(44, 99.0, 3), scan(46, 99.0, 3))))
+	streamtest.Eventually(t, "both are said", func() bool { return len(l.said()) == 2 })
 	if d := describe(l.said()); d != "boiler-overheat gw-1 firing, boiler-overheat gw-1 cleared" {
 		t.Errorf("said %s", d)
 	}
@@ -107,14 +108,14 @@ rules:
 `)}
 	s, stop := l.start(cfg)
 	now := time.Now().UnixMilli()
-	l.passed(s, l.commit(plantA, l.message(1, []string{"a.x"}, row{now - 5000, []any{9}})))
-	eventually(t, "three are said", func() bool { return len(l.said()) == 3 })
+	l.passed(s, l.Commit(plantA, l.message(1, []string{"a.x"}, row{now - 5000, []any{9}})))
+	streamtest.Eventually(t, "three are said", func() bool { return len(l.said()) == 3 })
 	stop()
 	cfg.Rules = rulesIn(t, "rules:\n  - {name: stays, when: a.x > 1, severity: info}\n  - {name: changes, when: a.x > 4}\n")
 	for range 2 {
 		s, stop = l.start(cfg)
 		l.passed(s, 1)
-		eventually(t, "two more are said", func() bool { return len(l.said()) == 5 })
+		streamtest.Eventually(t, "two more are said", func() bool { return len(l.said()) == 5 })
 		stop()
 	}
 	for _, a := range l.said()[3:] {
@@ -123,8 +124,8 @@ rules:
 		}
 	}
 	s, _ = l.start(cfg)
-	l.passed(s, l.commit(plantA, l.message(2, []string{"a.x"}, row{now - 4000, []any{10}})))
-	eventually(t, "the changed rule fires anew", func() bool { return len(l.said()) == 6 })
+	l.passed(s, l.Commit(plantA, l.message(2, []string{"a.x"}, row{now - 4000, []any{10}})))
+	streamtest.Eventually(t, "the changed rule fires anew", func() bool { return len(l.said()) == 6 })
 	if last := l.said()[5]; last.Rule != "changes" || last.SinceMs != now-4000 {
 		t.Errorf("last is %+v", last)
 	}
@@ -138,15 +139,15 @@ func TestClocks(t *testing.T) {
 	now := time.Now().UnixMilli()
 	year := int64(365 * 24 * 3600 * 1000)
 	// A reading from the future by a clock that is right at sending poisons nothing.
-	l.commit(plantA, l.message(1, []string{"a.x"}, row{now + year, []any{5}}))
-	seq := l.commit(plantA, l.message(2, []string{"a.x"}, row{now, []any{0}}))
+	l.Commit(plantA, l.message(1, []string{"a.x"}, row{now + year, []any{5}}))
+	seq := l.Commit(plantA, l.message(2, []string{"a.x"}, row{now, []any{0}}))
 	// A recording of long ago beside them has its own time.
 	rec := l.message(3, []string{"b.y"}, row{now - year, []any{5}})
 	rec.Clock = protocol.ClockRecorded
-	seq = max(seq, l.commit(plantA, rec))
+	seq = max(seq, l.Commit(plantA, rec))
 	// A gateway in 1970 fires, at a time that is about now.
-	l.sentMs = 5000
-	seq = max(seq, l.commit(plantB, l.message(1, []string{"a.x"}, row{4000, []any{5}})))
+	l.SentMs = 5000
+	seq = max(seq, l.Commit(plantB, l.message(1, []string{"a.x"}, row{4000, []any{5}})))
 	l.passed(s, seq)
 	got := ask[contract.AlertsResult](l, contract.ReqAlerts, contract.AlertsQuery{})
 	if d := describe(got.Alerts); d != "hot gw-1 firing, wet gw-1 firing" {

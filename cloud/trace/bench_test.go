@@ -9,38 +9,15 @@ import (
 
 	"tidemark/cloud/contract"
 	"tidemark/cloud/stream"
+	"tidemark/cloud/stream/streamtest"
 	"tidemark/protocol"
 )
 
-// wideSchema has a hundred points, as the reference data set.
-func wideSchema(b testing.TB) *protocol.Schema {
-	points := make([]protocol.Point, 100)
-	for i := range points {
-		points[i] = protocol.Point{Name: fmt.Sprintf("dev.p%d", i), Scale: protocol.Scale{Num: 1, Den: 10}}
-	}
-	s, err := protocol.NewSchema(points, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return s
-}
-
+// wideMessages are n scans, a second apart.
 func wideMessages(b testing.TB, s *protocol.Schema, n int) []*protocol.Message {
 	msgs := make([]*protocol.Message, n)
 	for i := range msgs {
-		reads := make([]protocol.Reading, 100)
-		for p := range reads {
-			reads[p].Value = protocol.FloatValue(float64(200+(i+p)%7) / 10)
-		}
-		bld := protocol.NewBuilder(s)
-		if err := bld.Add([]int64{int64(1000 * i)}, reads); err != nil {
-			b.Fatal(err)
-		}
-		body, err := bld.Body(int64(1000 * i))
-		if err != nil {
-			b.Fatal(err)
-		}
-		msgs[i] = &protocol.Message{Type: protocol.TypeTelemetry, Epoch: epochA, Seq: uint64(i + 1), Time: int64(1000 * i), Boot: 1, Body: body}
+		msgs[i] = streamtest.WideMessage(b, s, epochA, uint64(i+1), int64(1000*i))
 	}
 	return msgs
 }
@@ -48,7 +25,7 @@ func wideMessages(b testing.TB, s *protocol.Schema, n int) []*protocol.Message {
 // BenchmarkLedger is all of the ledger's own work for an entry of 650 scans,
 // from the payload to the file: decoding, rows, and a transaction each ten entries.
 func BenchmarkLedger(b *testing.B) {
-	sch := wideSchema(b)
+	sch := streamtest.WideSchema(b)
 	lookup := func(protocol.SchemaID) *protocol.Schema { return sch }
 	for name, msgs := range map[string][]*protocol.Message{"one-scan": wideMessages(b, sch, 650), "joined": protocol.Join(wideMessages(b, sch, 650), lookup)} {
 		b.Run(name, func(b *testing.B) {

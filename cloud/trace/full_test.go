@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tidemark/cloud/contract"
+	"tidemark/cloud/stream/streamtest"
 )
 
 // TestFullDisk lets the ledger's file not grow, as a full disk does, and then
@@ -15,7 +16,7 @@ import (
 func TestFullDisk(t *testing.T) {
 	l := newLab(t)
 	sch := schemaAB(t)
-	l.putSchema(sch)
+	l.PutSchema(sch)
 	reg := prometheus.NewRegistry()
 	s, _ := l.start(Config{Dir: t.TempDir(), CommitEvery: 5 * time.Millisecond, Metrics: reg})
 	limit := func(pages int) {
@@ -27,9 +28,9 @@ func TestFullDisk(t *testing.T) {
 	var last, seq uint64
 	for range 100 {
 		seq += 2
-		last = l.commit(plantA, telemetry(t, sch, epochA, seq-1, int64(seq)), telemetry(t, sch, epochA, seq, int64(seq)))
+		last = l.Commit(plantA, telemetry(t, sch, epochA, seq-1, int64(seq)), telemetry(t, sch, epochA, seq, int64(seq)))
 	}
-	eventually(t, "writes fail", func() bool { return gathered(t, reg, "tidemark_trace_write_retries_total")[""] > 1 })
+	streamtest.Eventually(t, "writes fail", func() bool { return gathered(t, reg, "tidemark_trace_write_retries_total")[""] > 1 })
 	if p := s.position(); p >= last {
 		t.Fatalf("position %d while nothing can be written", p)
 	}

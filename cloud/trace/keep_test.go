@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tidemark/cloud/contract"
+	"tidemark/cloud/stream/streamtest"
 	"tidemark/protocol"
 )
 
@@ -104,17 +105,17 @@ func TestAccountBalances(t *testing.T) {
 func TestRetention(t *testing.T) {
 	l := newLab(t)
 	sch := schemaAB(t)
-	l.putSchema(sch)
+	l.PutSchema(sch)
 	s, stop := l.start(Config{Dir: t.TempDir(), CommitEvery: 10 * time.Millisecond})
 	var last uint64
 	for i := range uint64(300) {
-		last = l.commit(plantA, telemetry(t, sch, epochA, 2*i+1, int64(i)), telemetry(t, sch, epochA, 2*i+2, int64(i)))
+		last = l.Commit(plantA, telemetry(t, sch, epochA, 2*i+1, int64(i)), telemetry(t, sch, epochA, 2*i+2, int64(i)))
 	}
 	l.written(s, last)
 	for through := uint64(10); through <= last; through += 10 {
 		l.mark(protocol.Stored, through, int64(through))
 	}
-	eventually(t, "the marks are written", func() bool { us, _ := s.markOf(t.Context(), protocol.Stored, last); return us == int64(last) })
+	streamtest.Eventually(t, "the marks are written", func() bool { us, _ := s.markOf(t.Context(), protocol.Stored, last); return us == int64(last) })
 	if n, err := s.store.retire(time.Now().Add(-time.Hour), 101); err != nil || n != 50 {
 		t.Fatalf("retired %d rows, %v", n, err)
 	}
@@ -137,7 +138,7 @@ func TestRetention(t *testing.T) {
 	stop()
 	// Numbers are not used again after all rows are gone.
 	s, _ = l.start(Config{Dir: s.cfg.Dir, CommitEvery: 10 * time.Millisecond})
-	l.written(s, l.commit(plantA, telemetry(t, sch, epochA, 601, 1)))
+	l.written(s, l.Commit(plantA, telemetry(t, sch, epochA, 601, 1)))
 	if r := ask[contract.MessagesResult](l, contract.ReqMessages, contract.MessagesQuery{}); len(r.Messages) != 1 || s.pos.NextID != 602 {
 		t.Errorf("%d messages, next number %d", len(r.Messages), s.pos.NextID)
 	}
@@ -148,16 +149,16 @@ func TestRetention(t *testing.T) {
 func TestDataServiceBehind(t *testing.T) {
 	l := newLab(t)
 	sch := schemaAB(t)
-	l.putSchema(sch)
+	l.PutSchema(sch)
 	reg := prometheus.NewRegistry()
 	s, _ := l.start(Config{Dir: t.TempDir(), CommitEvery: 10 * time.Millisecond, Metrics: reg})
 	var last uint64
 	for i := range uint64(5) {
-		last = l.commit(plantA, telemetry(t, sch, epochA, i+1, int64(i)))
+		last = l.Commit(plantA, telemetry(t, sch, epochA, i+1, int64(i)))
 	}
 	l.written(s, last)
 	through := make(chan uint64, 1)
-	sub, err := l.bus.Conn().Subscribe(contract.ReqSeries, func(m *nats.Msg) {
+	sub, err := l.Bus.Conn().Subscribe(contract.ReqSeries, func(m *nats.Msg) {
 		b, _ := json.Marshal(contract.SeriesResult{Freshness: contract.Freshness{Through: <-through}})
 		_ = m.Respond(b)
 	})
@@ -177,7 +178,7 @@ func TestDataServiceBehind(t *testing.T) {
 	}
 	// Marks that are none do nothing; the first that covers it counts, however many follow.
 	for _, bad := range []string{"{", `{"stage":"stored"}`, `{"stage":"received","through":9,"time_us":1}`, `{"stage":"stored","through":-1,"time_us":1}`} {
-		if err := l.bus.Conn().Publish(contract.SubjectHop+"stored", []byte(bad)); err != nil {
+		if err := l.Bus.Conn().Publish(contract.SubjectHop+"stored", []byte(bad)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -186,7 +187,7 @@ func TestDataServiceBehind(t *testing.T) {
 	l.mark(protocol.Stored, 4, now+1)
 	l.mark(protocol.Stored, 5, now+1_000_000)
 	l.mark(protocol.Stored, 3, now+2_000_000)
-	eventually(t, "marks and refusals are counted", func() bool {
+	streamtest.Eventually(t, "marks and refusals are counted", func() bool {
 		return gathered(t, reg, "tidemark_trace_refused_marks_total")[""] == 4 && s.newestMark(protocol.Stored) == 5
 	})
 	r := ask[contract.TraceResult](l, contract.ReqTrace, contract.TraceQuery{TraceID: protocol.TraceIDOf(epochA, 4).String()})
@@ -208,7 +209,7 @@ func (s *Service) newestMark(st protocol.Stage) uint64 {
 func TestPresenceAndSnapshot(t *testing.T) {
 	l := newLab(t)
 	put := func(bucket string, g protocol.Gateway, v any) {
-		kv, err := l.bus.JetStream().KeyValue(t.Context(), bucket)
+		kv, err := l.Bus.JetStream().KeyValue(t.Context(), bucket)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +221,7 @@ func TestPresenceAndSnapshot(t *testing.T) {
 	put(contract.BucketTidemarks, plantB, contract.TidemarkSnapshot{Tidemarks: "000000000000000b:1-7,9", Sequence: 99})
 	_, _ = l.start(Config{Dir: t.TempDir()})
 	put(contract.BucketPresence, plantA, contract.Presence{Online: true, Session: 4, Since: 1234, Agent: "0.9", Epoch: protocol.EpochString(epochA)})
-	eventually(t, "both gateways are known", func() bool {
+	streamtest.Eventually(t, "both gateways are known", func() bool {
 		r := ask[contract.GatewaysResult](l, contract.ReqGateways, contract.GatewaysQuery{})
 		return len(r.Gateways) == 2 && r.Gateways[0].Online && r.Gateways[0].Session == 4 && r.Gateways[0].SinceMs == 1234 && r.Gateways[0].Agent == "0.9" &&
 			r.Gateways[1].Account == contract.Account{In: 9, Out: 8, InFlight: 1} && r.Gateways[1].Epochs[0].Ranges == "1-7,9"
@@ -241,11 +242,11 @@ func TestNewStream(t *testing.T) {
 	dir := t.TempDir()
 	for range 2 {
 		l := newLab(t)
-		l.putSchema(sch)
+		l.PutSchema(sch)
 		s, stop := l.start(Config{Dir: dir, CommitEvery: 10 * time.Millisecond})
 		var last uint64
 		for i := range uint64(3) {
-			last = l.commit(plantA, telemetry(t, sch, uint64(time.Now().UnixNano()), i+1, int64(i)))
+			last = l.Commit(plantA, telemetry(t, sch, uint64(time.Now().UnixNano()), i+1, int64(i)))
 		}
 		l.written(s, last)
 		stop()

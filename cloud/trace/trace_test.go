@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tidemark/cloud/contract"
+	"tidemark/cloud/stream/streamtest"
 	"tidemark/protocol"
 )
 
@@ -13,29 +14,29 @@ import (
 func TestLedger(t *testing.T) {
 	l := newLab(t)
 	sch := schemaAB(t)
-	l.putSchema(sch)
+	l.PutSchema(sch)
 	now := time.Now().UnixMilli()
 	s, stop := l.start(Config{Dir: t.TempDir(), CommitEvery: 20 * time.Millisecond})
 	lookup := func(protocol.SchemaID) *protocol.Schema { return sch }
 
-	l.commit(plantA, telemetry(t, sch, epochA, 1, now-9000), telemetry(t, sch, epochA, 2, now-8000),
+	l.Commit(plantA, telemetry(t, sch, epochA, 1, now-9000), telemetry(t, sch, epochA, 2, now-8000),
 		other(protocol.TypeEvent, epochA, 3, now-7900, (&protocol.Event{Code: protocol.EventStarted, Text: "The agent started."}).Encode()))
 	joined := protocol.Join([]*protocol.Message{telemetry(t, sch, epochA, 4, now-7000), telemetry(t, sch, epochA, 5, now-6000), telemetry(t, sch, epochA, 7, now-4000)}, lookup)
 	if len(joined) != 1 {
 		t.Fatalf("joined to %d messages", len(joined))
 	}
-	second := l.commit(plantA, joined...)
-	l.reject(plantA, epochA, 6, "mismatch", "Columns for 3 points, but the schema has 2.")
+	second := l.Commit(plantA, joined...)
+	l.Reject(plantA, epochA, 6, "mismatch", "Columns for 3 points, but the schema has 2.")
 	reply := other(protocol.TypeReply, epochA, 8, now-3000, []byte{0xa0})
 	reply.RequestID, reply.RequestCode, reply.ResponseCode, reply.Reason = "req-1", "point.write", protocol.Failed, "no_such_point"
 	reply.Trace = protocol.TraceID{0xab, 15: 0xcd}
-	l.commit(plantA, reply, other(protocol.TypeDropped, epochA, 9, now-2900, (&protocol.Dropped{Ranges: protocol.SetOf(protocol.Range{First: 10, Last: 12}),
+	l.Commit(plantA, reply, other(protocol.TypeDropped, epochA, 9, now-2900, (&protocol.Dropped{Ranges: protocol.SetOf(protocol.Range{First: 10, Last: 12}),
 		Count: 3, Cause: protocol.CauseBudget, Text: "The outbox was full."}).Encode()),
 		other(protocol.TypeOutage, epochA, 13, now-2800, (&protocol.Outage{From: now - 60000, To: now - 30000, Entries: []protocol.OutageStep{{Time: now - 60000, Rung: protocol.RungDNS, Text: "no such host"}}}).Encode()),
 		other(protocol.TypeHeartbeat, epochA, 14, now-2700, (&protocol.Heartbeat{Agent: "1.2.3", Profile: "p1", Outbox: protocol.OutboxState{NextSeq: 17, Depth: 3}}).Encode()))
-	last := l.commit(plantB, telemetry(t, sch, 0xb, 1, now))
+	last := l.Commit(plantB, telemetry(t, sch, 0xb, 1, now))
 	l.written(s, last)
-	eventually(t, "the dead letter is in the ledger", func() bool {
+	streamtest.Eventually(t, "the dead letter is in the ledger", func() bool {
 		return len(ask[contract.MessagesResult](l, contract.ReqMessages, contract.MessagesQuery{ResponseCode: "rejected"}).Messages) == 1
 	})
 
@@ -49,7 +50,7 @@ func TestLedger(t *testing.T) {
 	l.mark(protocol.Ruled, last, time.Now().UnixMicro())
 	l.mark(protocol.Stored, second, time.Now().UnixMicro())
 	derived := protocol.TraceIDOf(epochA, 5).String()
-	eventually(t, "the trace of a joined message is complete", func() bool {
+	streamtest.Eventually(t, "the trace of a joined message is complete", func() bool {
 		return strings.HasSuffix(ask[contract.TraceResult](l, contract.ReqTrace, contract.TraceQuery{TraceID: derived}).Where, "everything passed")
 	})
 	r := ask[contract.TraceResult](l, contract.ReqTrace, contract.TraceQuery{TraceID: derived})

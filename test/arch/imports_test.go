@@ -21,7 +21,7 @@ var shared = map[string]string{
 	"cloud/bus":      "NATS, embedded or external",
 	"cloud/contract": "the messages between services",
 	"cloud/plain":    "how numbers, times and units read to a person: the console and the CLI say the same",
-	"cloud/stream":   "reading the device stream from a position: what every service behind the stream does",
+	"cloud/stream":   "reading the device stream from a position, and the lab in which that is tested: what every service behind the stream does",
 }
 
 // stage returns the part of agent or cloud that a package belongs to: tidemark/agent/outbox/segment is of agent/outbox. The
