@@ -29,7 +29,7 @@ func BenchmarkRules(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				defer st.close()
+				defer st.Close()
 				m, err := newMetrics(nil)
 				if err != nil {
 					b.Fatal(err)

@@ -15,7 +15,7 @@ func TestFullDisk(t *testing.T) {
 	l := newLab(t)
 	s, _ := l.start(Config{Dir: t.TempDir(), CommitEvery: 5 * time.Millisecond, Rules: rulesIn(t, "rules: [{name: r, when: a.x > 1}]")})
 	limit := func(pages int) {
-		if _, err := s.store.write.Exec(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)); err != nil {
+		if _, err := s.store.Write.Exec(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -85,7 +85,7 @@ func New(cfg Config, conn *nats.Conn, js jetstream.JetStream) (*Service, error) 
 		err = s.restore()
 	}
 	if err != nil {
-		st.close()
+		st.Close()
 		return nil, err
 	}
 	return s, nil
@@ -132,7 +132,7 @@ func (s *Service) restore() error {
 // Run evaluates rules and answers requests until ctx is done; then it writes
 // what it has gathered, closes the file and returns nil. It can run once.
 func (s *Service) Run(ctx context.Context) error {
-	defer s.store.close()
+	defer s.store.Close()
 	after, err := s.start(ctx)
 	if ctx.Err() != nil {
 		return nil

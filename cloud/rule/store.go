@@ -5,17 +5,13 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
-
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"tidemark/cloud/contract"
+	"tidemark/cloud/statefile"
 	"tidemark/protocol"
 )
 
-// storeVersion is the version of the tables, kept in PRAGMA user_version.
+// storeVersion is the version of the tables.
 const storeVersion = 1
 
 // keptAlerts is how many alerts are kept, the oldest cleared ones going first.
@@ -34,78 +30,27 @@ CREATE INDEX IF NOT EXISTS alert_site_state ON alert (site, state, n);
 CREATE TABLE IF NOT EXISTS unsaid (n INTEGER PRIMARY KEY, site TEXT NOT NULL, msg_id TEXT NOT NULL, body TEXT NOT NULL);
 `
 
-// store is the service's file: one connection that writes, others that read.
-type store struct {
-	write *sql.DB
-	read  *sql.DB
-}
+// store is the service's file.
+type store struct{ *statefile.File }
 
 func openStore(dir string) (*store, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("rule: folder of the states: %w; make it, or let this user write there", err)
-	}
-	path, err := filepath.Abs(filepath.Join(dir, "rule.db"))
+	f, err := statefile.Open(statefile.Config{Dir: dir, Name: "rule.db", Holds: "states", Anew: "alerts begin anew",
+		Version: storeVersion, Tables: tables, Readers: 2})
 	if err != nil {
 		return nil, fmt.Errorf("rule: %w", err)
 	}
-	st := &store{}
-	if st.write, err = openDB(path, "immediate"); err == nil {
-		st.write.SetMaxOpenConns(1)
-		err = st.prepare()
-	}
-	if err == nil {
-		if st.read, err = openDB(path, "deferred"); err == nil {
-			st.read.SetMaxOpenConns(2)
-		}
-	}
-	if err != nil {
-		st.close()
-		return nil, fmt.Errorf("rule: states %s: %w", path, err)
-	}
-	return st, nil
-}
-
-// openDB opens the file in WAL mode. After a power cut the newest commits may
-// be gone, whole; with them goes the position, and the stream gives what they
-// were made of again.
-func openDB(path, lock string) (*sql.DB, error) {
-	q := url.Values{"_txlock": {lock}, "_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)"}}
-	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
-	return sql.Open("sqlite", u.String())
-}
-
-func (st *store) prepare() error {
-	var version int
-	if err := st.write.QueryRow(`PRAGMA user_version`).Scan(&version); err != nil {
-		return err
-	}
-	if version > storeVersion {
-		return fmt.Errorf("it was written by a newer version (tables %d, this program knows %d); start the newer program, or move the file away and alerts begin anew", version, storeVersion)
-	}
-	if _, err := st.write.Exec(tables); err != nil {
-		return err
-	}
-	_, err := st.write.Exec(fmt.Sprintf(`PRAGMA user_version = %d`, storeVersion))
-	return err
-}
-
-func (st *store) close() {
-	for _, db := range []*sql.DB{st.read, st.write} {
-		if db != nil {
-			_ = db.Close() // committed transactions are in the file whatever it says
-		}
-	}
+	return &store{f}, nil
 }
 
 func (st *store) position() (p uint64, err error) {
-	if err = st.write.QueryRow(`SELECT device FROM position`).Scan(&p); err != nil {
+	if err = st.Write.QueryRow(`SELECT device FROM position`).Scan(&p); err != nil {
 		err = fmt.Errorf("rule: position: %w", err)
 	}
 	return p, err
 }
 
 func (st *store) states() (map[protocol.Gateway][]byte, error) {
-	rows, err := st.write.Query(`SELECT site, name, state FROM gateway`)
+	rows, err := st.Write.Query(`SELECT site, name, state FROM gateway`)
 	if err != nil {
 		return nil, fmt.Errorf("rule: states: %w", err)
 	}
@@ -125,7 +70,7 @@ func (st *store) states() (map[protocol.Gateway][]byte, error) {
 // commit writes the states of gateways, alerts and a position in one
 // transaction.
 func (st *store) commit(position uint64, gateways map[*gateway]bool, alerts []contract.Alert) error {
-	tx, err := st.write.Begin()
+	tx, err := st.Write.Begin()
 	if err != nil {
 		return err
 	}
@@ -165,7 +110,7 @@ func writeAlert(tx *sql.Tx, a *contract.Alert) error {
 
 // retire removes the oldest cleared alerts beyond keptAlerts.
 func (st *store) retire() error {
-	_, err := st.write.Exec(`DELETE FROM alert WHERE state = 'cleared' AND n <= (SELECT MAX(n) FROM alert) - ?`, keptAlerts)
+	_, err := st.Write.Exec(`DELETE FROM alert WHERE state = 'cleared' AND n <= (SELECT MAX(n) FROM alert) - ?`, keptAlerts)
 	return err
 }
 
@@ -177,7 +122,7 @@ type unsaid struct {
 }
 
 func (st *store) unsaid(ctx context.Context) ([]unsaid, error) {
-	rows, err := st.read.QueryContext(ctx, `SELECT n, site, msg_id, body FROM unsaid ORDER BY n LIMIT 100`)
+	rows, err := st.Read.QueryContext(ctx, `SELECT n, site, msg_id, body FROM unsaid ORDER BY n LIMIT 100`)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +139,7 @@ func (st *store) unsaid(ctx context.Context) ([]unsaid, error) {
 }
 
 func (st *store) said(through int64) error {
-	_, err := st.write.Exec(`DELETE FROM unsaid WHERE n <= ?`, through)
+	_, err := st.Write.Exec(`DELETE FROM unsaid WHERE n <= ?`, through)
 	return err
 }
 
@@ -206,7 +151,7 @@ func (st *store) alerts(ctx context.Context, q *contract.AlertsQuery, limit int)
 	if q.State != "" {
 		where, args = where+" AND state = ?", append(args, q.State)
 	}
-	rows, err := st.read.QueryContext(ctx, "SELECT body FROM alert WHERE "+where+" ORDER BY n DESC LIMIT ?", append(args, limit)...)
+	rows, err := st.Read.QueryContext(ctx, "SELECT body FROM alert WHERE "+where+" ORDER BY n DESC LIMIT ?", append(args, limit)...)
 	if err != nil {
 		return nil, err
 	}

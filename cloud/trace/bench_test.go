@@ -33,7 +33,7 @@ func BenchmarkLedger(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer st.close()
+			defer st.Close()
 			m, err := newMetrics(nil)
 			if err != nil {
 				b.Fatal(err)
@@ -77,10 +77,10 @@ func BenchmarkQuery(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer st.close()
+	defer st.Close()
 	s := &Service{store: st, gateways: map[protocol.Gateway]*gateway{}, sites: map[string]int64{}, pos: position{NextID: int64(n) + 1}}
 	var gws []*gateway
-	tx, err := st.write.Begin()
+	tx, err := st.Write.Begin()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func BenchmarkQuery(b *testing.B) {
 			r.add(item{seqs: protocol.SetOf(protocol.Range{First: uint64(i / 50), Last: uint64(i / 50)}), timeMs: int64(i), bytes: 500, readings: 100})
 			rows = append(rows, r)
 		}
-		tx, err := st.write.Begin()
+		tx, err := st.Write.Begin()
 		if err != nil {
 			b.Fatal(err)
 		}

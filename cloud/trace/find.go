@@ -88,7 +88,7 @@ func (s *Service) findSeq(ctx context.Context, epoch, seq uint64) ([]found, erro
 // candidates returns the ids of the rows whose span holds a seq, out of so many
 // that begin nearest below it.
 func (s *Service) candidates(ctx context.Context, epoch, seq uint64, span int) ([]int64, error) {
-	rows, err := s.store.read.QueryContext(ctx, `SELECT id FROM (SELECT id, last FROM message INDEXED BY message_seq
+	rows, err := s.store.Read.QueryContext(ctx, `SELECT id FROM (SELECT id, last FROM message INDEXED BY message_seq
 		WHERE epoch = ? AND first <= ? ORDER BY first DESC LIMIT ?) WHERE last >= ?`, int64(epoch), int64(seq), span, int64(seq))
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (s *Service) candidates(ctx context.Context, epoch, seq uint64, span int) (
 }
 
 func (s *Service) rows(ctx context.Context, each func(*stored), rest string, args ...any) error {
-	rows, err := s.store.read.QueryContext(ctx, "SELECT "+columns+" FROM message m "+rest, args...)
+	rows, err := s.store.Read.QueryContext(ctx, "SELECT "+columns+" FROM message m "+rest, args...)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (s *Service) markOf(ctx context.Context, st protocol.Stage, sequence uint64
 	}
 	s.mu.RUnlock()
 	var earlier int64
-	err = s.store.read.QueryRowContext(ctx, `SELECT time_us FROM mark WHERE stage = ? AND through >= ? ORDER BY through LIMIT 1`, string(st), int64(sequence)).Scan(&earlier)
+	err = s.store.Read.QueryRowContext(ctx, `SELECT time_us FROM mark WHERE stage = ? AND through >= ? ORDER BY through LIMIT 1`, string(st), int64(sequence)).Scan(&earlier)
 	switch {
 	case err == nil:
 		return earlier, nil

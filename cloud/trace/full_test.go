@@ -20,7 +20,7 @@ func TestFullDisk(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s, _ := l.start(Config{Dir: t.TempDir(), CommitEvery: 5 * time.Millisecond, Metrics: reg})
 	limit := func(pages int) {
-		if _, err := s.store.write.Exec(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)); err != nil {
+		if _, err := s.store.Write.Exec(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -258,9 +258,9 @@ func TestNewStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.close()
+	defer st.Close()
 	var n int
-	if err := st.read.QueryRow(`SELECT SUM(count) FROM message`).Scan(&n); err != nil || n != 6 {
+	if err := st.Read.QueryRow(`SELECT SUM(count) FROM message`).Scan(&n); err != nil || n != 6 {
 		t.Errorf("%d messages, %v", n, err)
 	}
 }
@@ -271,8 +271,8 @@ func shorten(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer st.close()
-	_, err = st.write.Exec(`UPDATE position SET device = 1000`)
+	defer st.Close()
+	_, err = st.Write.Exec(`UPDATE position SET device = 1000`)
 	return err
 }
 
@@ -297,8 +297,8 @@ func TestOpenMistakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = st.write.Exec(`PRAGMA user_version = 99`)
-	st.close()
+	_, err = st.Write.Exec(`PRAGMA user_version = 99`)
+	st.Close()
 	if _, again := openStore(newer); err != nil || again == nil || !strings.Contains(again.Error(), "newer version") {
 		t.Errorf("a newer file: %v", errors.Join(err, again))
 	}

@@ -149,7 +149,7 @@ func (s *Service) ranges(ctx context.Context, f *filter) ([]idRange, error) {
 		return []idRange{{0, f.below}}, nil
 	}
 	to := f.to()
-	rows, err := s.store.read.QueryContext(ctx, `SELECT n FROM zone WHERE time_max >= ? AND time_min < ? AND n <= ? ORDER BY n DESC`, f.q.FromMs, to, f.below>>zoneBits)
+	rows, err := s.store.Read.QueryContext(ctx, `SELECT n FROM zone WHERE time_max >= ? AND time_min < ? AND n <= ? ORDER BY n DESC`, f.q.FromMs, to, f.below>>zoneBits)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +241,7 @@ func (s *Service) page(ctx context.Context, f *filter, r idRange, look *int, out
 	} else {
 		from = -1 << 63
 	}
-	rows, err := s.store.read.QueryContext(ctx, "SELECT "+columns+" FROM message m "+f.index+" WHERE "+strings.Join(where, " AND ")+" ORDER BY id DESC", args...)
+	rows, err := s.store.Read.QueryContext(ctx, "SELECT "+columns+" FROM message m "+f.index+" WHERE "+strings.Join(where, " AND ")+" ORDER BY id DESC", args...)
 	if err != nil {
 		return false, err
 	}

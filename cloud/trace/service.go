@@ -80,7 +80,7 @@ func New(cfg Config, conn *nats.Conn, js jetstream.JetStream) (*Service, error) 
 		err = s.load()
 	}
 	if err != nil {
-		st.close()
+		st.Close()
 		return nil, err
 	}
 	return s, nil
@@ -104,7 +104,7 @@ func (s *Service) load() (err error) {
 // Run keeps the ledger and answers requests until ctx is done; then it writes
 // what it has gathered, closes the file and returns nil. It can run once.
 func (s *Service) Run(ctx context.Context) error {
-	defer s.store.close()
+	defer s.store.Close()
 	if err := s.checkStream(ctx); ctx.Err() != nil {
 		return nil
 	} else if err != nil {

@@ -1,20 +1,15 @@
 package trace
 
 import (
-	"database/sql"
 	"encoding/json"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
-
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"tidemark/cloud/contract"
+	"tidemark/cloud/statefile"
 	"tidemark/protocol"
 )
 
-// storeVersion is the version of the tables, kept in PRAGMA user_version.
+// storeVersion is the version of the tables.
 const storeVersion = 1
 
 // tables: a row of message stands for count messages, numbered id to id+count-1
@@ -46,11 +41,8 @@ CREATE TABLE IF NOT EXISTS mark (
   stage TEXT NOT NULL, through INTEGER NOT NULL, time_us INTEGER NOT NULL, PRIMARY KEY (stage, through)) WITHOUT ROWID;
 `
 
-// store is the ledger's file: one connection that writes, others that read.
-type store struct {
-	write *sql.DB
-	read  *sql.DB
-}
+// store is the ledger's file.
+type store struct{ *statefile.File }
 
 // position is how far the ledger has read, and the number of its next message.
 type position struct {
@@ -59,66 +51,17 @@ type position struct {
 }
 
 func openStore(dir string) (*store, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("trace: folder of the ledger: %w; make it, or let this user write there", err)
-	}
-	path, err := filepath.Abs(filepath.Join(dir, "trace.db"))
+	f, err := statefile.Open(statefile.Config{Dir: dir, Name: "trace.db", Holds: "ledger", Anew: "the ledger begins anew",
+		Version: storeVersion, Tables: tables, Readers: 4,
+		Pragmas: []string{"temp_store(MEMORY)", "cache_size(-8000)", "wal_autocheckpoint(2000)"}})
 	if err != nil {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
-	st := &store{}
-	if st.write, err = openDB(path, "immediate"); err == nil {
-		st.write.SetMaxOpenConns(1)
-		err = st.prepare()
-	}
-	if err == nil {
-		if st.read, err = openDB(path, "deferred"); err == nil {
-			st.read.SetMaxOpenConns(4)
-			st.read.SetMaxIdleConns(4)
-		}
-	}
-	if err != nil {
-		st.close()
-		return nil, fmt.Errorf("trace: ledger %s: %w", path, err)
-	}
-	return st, nil
-}
-
-// openDB opens the file in WAL mode. synchronous=NORMAL keeps the file whole
-// over a power cut though the newest commits may go: with them goes the
-// position, and the stream, which was written with fsync, gives them again.
-func openDB(path, lock string) (*sql.DB, error) {
-	q := url.Values{"_txlock": {lock}, "_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)",
-		"temp_store(MEMORY)", "cache_size(-8000)", "wal_autocheckpoint(2000)"}}
-	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
-	return sql.Open("sqlite", u.String())
-}
-
-func (st *store) prepare() error {
-	var version int
-	if err := st.write.QueryRow(`PRAGMA user_version`).Scan(&version); err != nil {
-		return err
-	}
-	if version > storeVersion {
-		return fmt.Errorf("it was written by a newer version (tables %d, this program knows %d); start the newer program, or move the file away and the ledger begins anew", version, storeVersion)
-	}
-	if _, err := st.write.Exec(tables); err != nil {
-		return err
-	}
-	_, err := st.write.Exec(fmt.Sprintf(`PRAGMA user_version = %d`, storeVersion))
-	return err
-}
-
-func (st *store) close() {
-	for _, db := range []*sql.DB{st.read, st.write} {
-		if db != nil {
-			_ = db.Close() // committed transactions are in the file whatever it says
-		}
-	}
+	return &store{f}, nil
 }
 
 func (st *store) position() (p position, err error) {
-	err = st.write.QueryRow(`SELECT device, platform, next_id FROM position`).Scan(&p.Device, &p.Platform, &p.NextID)
+	err = st.Write.QueryRow(`SELECT device, platform, next_id FROM position`).Scan(&p.Device, &p.Platform, &p.NextID)
 	if err != nil {
 		err = fmt.Errorf("trace: position: %w", err)
 	}
@@ -127,7 +70,7 @@ func (st *store) position() (p position, err error) {
 
 func (st *store) gateways() (map[protocol.Gateway]*gateway, map[string]int64, error) {
 	out, sites := map[protocol.Gateway]*gateway{}, map[string]int64{}
-	rows, err := st.write.Query(`SELECT id, site_id, site, name, tidemarks, sequence, seen_ms, facts FROM gateway`)
+	rows, err := st.Write.Query(`SELECT id, site_id, site, name, tidemarks, sequence, seen_ms, facts FROM gateway`)
 	if err != nil {
 		return nil, nil, fmt.Errorf("trace: gateways: %w", err)
 	}
@@ -147,7 +90,7 @@ func (st *store) gateways() (map[protocol.Gateway]*gateway, map[string]int64, er
 }
 
 func (st *store) newestMarks() ([]contract.HopMark, error) {
-	rows, err := st.write.Query(`SELECT stage, MAX(through), time_us FROM mark GROUP BY stage`)
+	rows, err := st.Write.Query(`SELECT stage, MAX(through), time_us FROM mark GROUP BY stage`)
 	if err != nil {
 		return nil, fmt.Errorf("trace: marks: %w", err)
 	}
@@ -164,7 +107,7 @@ func (st *store) newestMarks() ([]contract.HopMark, error) {
 }
 
 func (st *store) forgetMarks() error {
-	if _, err := st.write.Exec(`DELETE FROM mark`); err != nil {
+	if _, err := st.Write.Exec(`DELETE FROM mark`); err != nil {
 		return fmt.Errorf("trace: forget marks: %w", err)
 	}
 	return nil

@@ -64,7 +64,7 @@ func (k *keeper) flush(ctx context.Context) error {
 }
 
 func (k *keeper) writeBatch() error {
-	tx, err := k.store.write.Begin()
+	tx, err := k.store.Write.Begin()
 	if err != nil {
 		return err
 	}
@@ -160,12 +160,12 @@ func (k *keeper) retire() time.Duration {
 // before a time or are numbered below a limit. It returns how many.
 func (st *store) retire(before time.Time, below int64) (int, error) {
 	var top, count, sequence sql.NullInt64
-	err := st.write.QueryRow(`SELECT MAX(id), COUNT(*), MAX(sequence) FROM (SELECT id, committed_us, sequence FROM message ORDER BY id LIMIT ?)
+	err := st.Write.QueryRow(`SELECT MAX(id), COUNT(*), MAX(sequence) FROM (SELECT id, committed_us, sequence FROM message ORDER BY id LIMIT ?)
 		WHERE committed_us < ? OR id < ?`, retireBatch, before.UnixMicro(), below).Scan(&top, &count, &sequence)
 	if err != nil || count.Int64 == 0 {
 		return 0, err
 	}
-	tx, err := st.write.Begin()
+	tx, err := st.Write.Begin()
 	if err != nil {
 		return 0, err
 	}

@@ -16,12 +16,13 @@ var shared = map[string]string{
 	"agent/hops":    "counters of the time spent in each stage: data, it decides nothing",
 	"agent/profile": "what a site should run: data",
 
-	"cloud/ask":      "how the gateway and the console put a question to a service: over NATS, it knows no service's code",
-	"cloud/broker":   "the MQTT broker behind an interface, embedded or external",
-	"cloud/bus":      "NATS, embedded or external",
-	"cloud/contract": "the messages between services",
-	"cloud/plain":    "how numbers, times and units read to a person: the console and the CLI say the same",
-	"cloud/stream":   "reading the device stream from a position, and the lab in which that is tested: what every service behind the stream does",
+	"cloud/ask":       "how the gateway and the console put a question to a service: over NATS, it knows no service's code",
+	"cloud/broker":    "the MQTT broker behind an interface, embedded or external",
+	"cloud/bus":       "NATS, embedded or external",
+	"cloud/contract":  "the messages between services",
+	"cloud/plain":     "how numbers, times and units read to a person: the console and the CLI say the same",
+	"cloud/statefile": "the SQLite file of a service behind the stream: it knows no service's tables",
+	"cloud/stream":    "reading the device stream from a position, and the lab in which that is tested: what every service behind the stream does",
 }
 
 // stage returns the part of agent or cloud that a package belongs to: tidemark/agent/outbox/segment is of agent/outbox. The
