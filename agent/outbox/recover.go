@@ -133,6 +133,10 @@ func (o *Outbox) guessMeta() (m meta) {
 			m.Reserve, m.Clean = max(m.Reserve, s.first+reserveMax), false
 		}
 	}
+	if len(o.segments) == 0 {
+		o.log.Info("a new outbox", "dir", o.cfg.Dir, "epoch", protocol.EpochString(m.Epoch))
+		return m
+	}
 	o.log.Warn("outbox has no valid state file, making it anew", "dir", o.cfg.Dir, "epoch", protocol.EpochString(m.Epoch), "segments", len(o.segments))
 	return m
 }

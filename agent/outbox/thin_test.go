@@ -334,3 +334,30 @@ func TestThinWhileRunning(t *testing.T) {
 		t.Errorf("a commit waited %v", worst)
 	}
 }
+
+// TestThinNothing: telemetry that would not get smaller, and what is no
+// telemetry at all, stays, and nobody tries for ever.
+func TestThinNothing(t *testing.T) {
+	cfg := thinConfig(t.TempDir())
+	o := openThin(t, cfg)
+	defer func() { o.Close() }()
+	p := newPlant(t, "pump", 20, noon)
+	for range 3000 {
+		p.append(t, o, 1)
+		p.now += 5 * minuteMs
+	}
+	mix(t, o, 100)
+	commitAll(t, o)
+	thinAll(t, o)
+	if named, _ := audit(t, o); len(named) > 0 || !o.thin.on || o.thin.more {
+		t.Errorf("named lost %v, %+v", named, o.thin)
+	}
+	if wait := o.thinWait(time.Hour); wait != time.Hour {
+		t.Errorf("it looks again after %v", wait)
+	}
+	o.cfg.ThinAt = -1
+	o.thin = thinning{}
+	if thinStepOnce(o) || o.thin.on {
+		t.Error("it thins, though it is off")
+	}
+}

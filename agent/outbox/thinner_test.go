@@ -343,3 +343,60 @@ func TestWiden(t *testing.T) {
 		}
 	}
 }
+
+// TestThinnedClocks: what a clock message says of a reading is the same before
+// and after thinning, over boots, a clock that is set, and one that steps.
+func TestThinnedClocks(t *testing.T) {
+	s, err := protocol.NewSchema([]protocol.Point{{Name: "d.x", Kind: protocol.Int}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lookup := func(protocol.SchemaID) *protocol.Schema { return s }
+	th := newThinner(0)
+	type clocks struct {
+		boot   uint64
+		clock  protocol.ClockQuality
+		offset int64 // wall less monotonic time
+	}
+	eras := []clocks{{7, protocol.ClockUnknown, -500}, {7, protocol.ClockUnknown, 3_600_000}, {7, protocol.ClockSynced, noon}, {8, protocol.ClockSynced, noon}}
+	seq, mono := uint64(0), uint64(0)
+	for _, era := range eras {
+		for range 150 {
+			seq++
+			mono += 1000
+			at := int64(mono) + era.offset
+			b := protocol.NewBuilder(s)
+			if err := b.Add([]int64{at}, []protocol.Reading{{Value: protocol.IntValue(int64(seq))}}); err != nil {
+				t.Fatal(err)
+			}
+			m := protocol.Message{Type: protocol.TypeTelemetry, Epoch: 1, Seq: seq, Time: at, Boot: era.boot, Mono: mono, Clock: era.clock}
+			if m.Body, err = b.Body(at); err != nil {
+				t.Fatal(err)
+			}
+			data, err := m.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			th.take(Stored{Seq: seq, Data: data, Type: m.Type, Time: at}, lookup)
+		}
+	}
+	made, all := th.collect(true)
+	if len(made) != len(eras) || all.seqs.Count()+60 < seq { // the last minute may not be over
+		t.Fatalf("%d messages stand in for %s", len(made), all.seqs)
+	}
+	for i, era := range eras {
+		m := made[i].message
+		if got := (clocks{m.Boot, m.Clock, m.Time - int64(m.Mono)}); got != era {
+			t.Errorf("message %d has %+v, not %+v", i, got, era)
+		}
+		tel, err := m.Telemetry(func(protocol.SchemaID) *protocol.Schema { return made[i].schema })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for scan := range tel.Scans { // the last reading of a minute says which it was
+			if at, n := tel.Times[scan], tel.Columns[0].Value(scan).Int(); at-era.offset != 1000*n {
+				t.Errorf("message %d: reading %d at %d", i, n, at)
+			}
+		}
+	}
+}

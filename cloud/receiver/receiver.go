@@ -113,11 +113,23 @@ func (r *Receiver) gateway(g protocol.Gateway) *gateway {
 	return st
 }
 
+// hold returns a gateway's state, locked. One that was forgotten while this
+// waited for it is not used: what it would take note of would be lost.
+func (r *Receiver) hold(g protocol.Gateway) *gateway {
+	for {
+		st := r.gateway(g)
+		st.mu.Lock()
+		if r.gateway(g) == st {
+			return st
+		}
+		st.mu.Unlock()
+	}
+}
+
 // Bundle commits a bundle and tells its gateway.
 func (r *Receiver) Bundle(ctx context.Context, g protocol.Gateway, p broker.Publish) error {
 	received := time.Now()
-	st := r.gateway(g)
-	st.mu.Lock()
+	st := r.hold(g)
 	defer st.mu.Unlock()
 	st.lastSeen = received
 	b, err := r.open(ctx, g, p, received)
@@ -171,8 +183,7 @@ func (r *Receiver) takePresence(ctx context.Context, g protocol.Gateway, payload
 	if p.Gateway != "" && p.Gateway != g.String() {
 		return fmt.Errorf("receiver: it names gateway %.130q, its topic %s", p.Gateway, g)
 	}
-	st := r.gateway(g)
-	st.mu.Lock()
+	st := r.hold(g)
 	defer st.mu.Unlock()
 	if err := r.recordPresence(ctx, g, st, &p); err != nil {
 		return err

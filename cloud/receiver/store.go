@@ -199,8 +199,7 @@ func (r *Receiver) sweep(ctx context.Context) error {
 		if err != nil {
 			continue
 		}
-		st := r.gateway(g)
-		st.mu.Lock()
+		st := r.hold(g)
 		err = r.load(ctx, g, st)
 		st.mu.Unlock()
 		if err != nil {
