@@ -69,7 +69,10 @@ func open(ctx context.Context, cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a.clock = clock.New(cfg.Log)
-	if a.outbox, err = outbox.Open(ctx, outbox.Config{Dir: cfg.Data, Budget: cfg.Budget, CommitInterval: gather, Log: cfg.Log}); err != nil {
+	if a.outbox, err = outbox.Open(ctx, outbox.Config{Dir: cfg.Data, Budget: cfg.Budget, CommitInterval: gather, Log: cfg.Log,
+		// Off: the outbox does not know what is in flight, so a reading that the cloud commits
+		// at that moment would come once more, as the last of its minute.
+		ThinAt: -1}); err != nil {
 		return nil, err
 	}
 	if err := a.wire(); err != nil {
