@@ -240,7 +240,7 @@ func TestPresenceAndSnapshot(t *testing.T) {
 func TestNewStream(t *testing.T) {
 	sch := schemaAB(t)
 	dir := t.TempDir()
-	for range 2 {
+	for round := range 2 {
 		l := newLab(t)
 		l.PutSchema(sch)
 		s, stop := l.start(Config{Dir: dir, CommitEvery: 10 * time.Millisecond})
@@ -248,6 +248,10 @@ func TestNewStream(t *testing.T) {
 		for i := range uint64(3) {
 			last = l.Commit(plantA, telemetry(t, sch, uint64(time.Now().UnixNano()), i+1, int64(i)))
 		}
+		streamtest.Eventually(t, "the messages are in the ledger", func() bool { // the position says nothing yet: it was ahead
+			r := ask[contract.MessagesResult](l, contract.ReqMessages, contract.MessagesQuery{Limit: 1000})
+			return len(r.Messages) == 3*(round+1)
+		})
 		l.written(s, last)
 		stop()
 		if err := shorten(dir); err != nil {
